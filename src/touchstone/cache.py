@@ -1,0 +1,231 @@
+"""Stages computed once: a content-keyed folder for each result, whichever cell or process comes first.
+
+The key holds everything that can change the result: the stage's config, the digests of its inputs and a version that the stage's
+author raises with the code. A lock for each key lets one process compute while others that need the same wait; other keys never
+wait. A result is written aside and renamed when complete, so a killed process leaves nothing that could be taken for a result; one
+that a failing disk damaged is noticed when it cannot be read, and computed again.
+Small results are remembered by the process too: the cells of a sweep share them, and must not change them.
+Does not decide what is worth caching; the stages do.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from touchstone.claims import claimed, is_held
+from touchstone.digest import canonical, digest, digest_file
+from touchstone.errors import UserError
+
+T = TypeVar("T")
+MARKER = "stage.json"  # written last: a folder without it is not a result
+REMEMBERED, LARGEST = 64 << 20, 8 << 20  # bytes on disk: of all results that a process remembers, and of one
+
+log = logging.getLogger(__name__)
+_remembered: OrderedDict[Path, tuple[int, int, Any]] = OrderedDict()  # folder -> inode of the marker, size, value
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One stored result: its stage, key digest, folder, size in bytes and time of last use (seconds since the epoch)."""
+
+    stage: str
+    digest: str
+    path: Path
+    size: int
+    used: float
+
+
+def cached(
+    folder: str | Path,
+    stage: str,
+    key: Mapping[str, Any],
+    version: int,
+    compute: Callable[[], T],
+    save: Callable[[T, Path], None],
+    load: Callable[[Path], T],
+    keep: Callable[[T], bool] = lambda _: True,
+) -> tuple[T, bool]:
+    """Return the result of a stage and whether it was reused.
+
+    Parameters
+    ----------
+    folder : root of the cache; created 0700, since results may hold text of restricted corpora.
+    stage : name of the stage, a subfolder.
+    key : plain data; equal keys mean equal results.
+    version : of the stage's code.
+    compute : makes the result; called at most once over all processes, and not at all on a hit. What it raises passes through
+        and nothing is stored.
+    keep : whether a result may be stored; one that lacks something for a passing reason (a request that failed) must not be.
+    save, load : write the result into a folder and read it back; files are made 0600.
+
+    Raises
+    ------
+    UserError
+        If the cache cannot be written.
+    """
+    name = digest({"stage": stage, "key": key, "version": version})[:32]
+    place = Path(folder) / stage / name
+    if (found := _read(place, load)) is not None:
+        return found[0], True
+    with _told(folder):
+        for private in (Path(folder), place.parent):  # each by itself: mkdir gives a missing parent the umask's mode
+            private.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with claimed(f"{place}.lock", stage):
+        if (found := _read(place, load)) is not None:
+            return found[0], True
+        value = compute()
+        if keep(value):
+            with _told(folder):
+                _write(place, stage, key, version, value, save)
+                _remember(place, value)
+    return value, False
+
+
+def _read(place: Path, load: Callable[[Path], T]) -> tuple[T] | None:
+    """Return the stored value, None where there is none or it is damaged."""
+    marker = place / MARKER
+    try:
+        inode = marker.stat().st_ino
+        os.utime(marker)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if place in _remembered and _remembered[place][0] == inode:
+        _remembered.move_to_end(place)
+        return (_remembered[place][2],)
+    try:
+        value = load(place)
+    except Exception:
+        if not (faults := _faults(place)):
+            raise
+        log.warning("%s/%s: %s; computing it again", place.parent.name, place.name[:8], faults[0])
+        marker.unlink(missing_ok=True)
+        return None
+    _remember(place, value)
+    return (value,)
+
+
+def _remember(place: Path, value: Any) -> None:
+    size = sum(file.stat().st_size for file in place.rglob("*"))
+    if size > LARGEST:
+        return
+    _remembered[place] = ((place / MARKER).stat().st_ino, size, value)
+    while sum(size for _, size, _ in _remembered.values()) > REMEMBERED:
+        _remembered.popitem(last=False)
+
+
+def entries(folder: str | Path) -> Iterator[Entry]:
+    """Yield every complete result below `folder`, oldest use first."""
+    found = []
+    for marker in Path(folder).glob(f"*/*/{MARKER}"):
+        place = marker.parent
+        size = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
+        found.append(Entry(place.parent.name, place.name, place, size, marker.stat().st_mtime))
+    yield from sorted(found, key=lambda entry: entry.used)
+
+
+def prune(folder: str | Path, *, older_than_days: float | None = None, stage: str | None = None) -> int:
+    """Remove results not used for `older_than_days` (None: any age) of `stage` (None: every stage); return how many.
+
+    What killed processes left half-written goes too.
+    """
+    limit = time.time() - older_than_days * 86_400 if older_than_days is not None else float("inf")
+    doomed = [entry for entry in entries(folder) if entry.used < limit and stage in (None, entry.stage)]
+    for entry in doomed:
+        with claimed(f"{entry.path}.lock", entry.stage):
+            (entry.path / MARKER).unlink(missing_ok=True)  # first, so that a reader never sees half of it as whole
+            shutil.rmtree(entry.path, ignore_errors=True)
+    for part in Path(folder).glob(f"{stage or '*'}/*.part"):
+        if not is_held(f"{part.with_name(part.name.partition('.')[0])}.lock"):
+            shutil.rmtree(part, ignore_errors=True)
+    return len(doomed)
+
+
+def verify(folder: str | Path) -> list[tuple[Entry, str]]:
+    """Return the results whose files are not what was stored, each with what is wrong."""
+    return [(entry, fault) for entry in entries(folder) for fault in _faults(entry.path)]
+
+
+def _faults(place: Path) -> list[str]:
+    """Return what is wrong with the files of a result."""
+    try:
+        stored = json.loads((place / MARKER).read_text())["files"]
+    except (ValueError, KeyError, OSError):
+        return ["its description cannot be read"]
+    faults = []
+    for name, sha256 in stored.items():
+        file = place / name
+        if not file.exists():
+            faults.append(f"{name} is gone")
+        elif digest_file(file) != sha256:
+            faults.append(f"{name} has changed")
+    return faults
+
+
+@contextmanager
+def _told(folder: str | Path) -> Iterator[None]:
+    """Say in one line that the cache cannot be written: no permission, no space, not a folder."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write the cache {folder}: {error.strerror}; set paths.cache to a folder with room that you own") from error
+
+
+def _write(place: Path, stage: str, key: Mapping[str, Any], version: int, value: T, save: Callable[[T, Path], None]) -> None:
+    for left in place.parent.glob(f"{place.name}.*.part"):  # of a process that was killed: the lock is ours now
+        shutil.rmtree(left, ignore_errors=True)
+    aside = place.with_name(f"{place.name}.{os.getpid()}.part")
+    aside.mkdir(mode=0o700)
+    save(value, aside)
+    files = sorted(file for file in aside.rglob("*") if file.is_file())
+    for file in files:
+        file.chmod(0o600)
+    described = {
+        "stage": stage,
+        "version": version,
+        "key": json.loads(canonical(key)),
+        "files": {str(f.relative_to(aside)): digest_file(f) for f in files},
+    }
+    (aside / MARKER).write_text(json.dumps(described, indent=1, ensure_ascii=False) + "\n")
+    (aside / MARKER).chmod(0o600)
+    for file in [*files, aside / MARKER]:  # on disk before the name is there: a node may lose its power
+        with open(file, "rb") as handle:
+            os.fsync(handle.fileno())
+    shutil.rmtree(place, ignore_errors=True)  # a half-removed folder without its marker
+    aside.replace(place)
+
+
+def add_cli(subparsers: Any) -> None:
+    """Add `touchstone cache list|prune|verify`."""
+    parser = subparsers.add_parser("cache", help="list, prune or verify the stage cache")
+    parser.add_argument("action", choices=("list", "prune", "verify"))
+    parser.add_argument("--folder", default=".cache", help="paths.cache of the runs (default: %(default)s)")
+    parser.add_argument("--stage", help="prune: only results of this stage")
+    parser.add_argument("--older-than", type=float, metavar="DAYS", help="prune: only results not used for so many days")
+    parser.set_defaults(run=_run_cli)
+
+
+def _run_cli(arguments: Any) -> int:
+    if arguments.action == "prune":
+        print(f"removed {prune(arguments.folder, older_than_days=arguments.older_than, stage=arguments.stage)} results")
+        return 0
+    if arguments.action == "verify":
+        wrong = verify(arguments.folder)
+        for entry, fault in wrong:
+            print(f"{entry.stage} {entry.digest}: {fault}")
+        print(f"{len(wrong)} damaged of {len(list(entries(arguments.folder)))} results")
+        return 1 if wrong else 0
+    for entry in entries(arguments.folder):
+        print(
+            f"{entry.stage:<12} {entry.digest} {entry.size / 1e6:9.2f} MB  last used {time.strftime('%Y-%m-%d %H:%M', time.localtime(entry.used))}"
+        )
+    return 0

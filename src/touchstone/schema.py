@@ -1,0 +1,434 @@
+"""The configuration: one dataclass for each axis of the grid, composed by Hydra, checked once, then passed on as plain values.
+
+A typo in an override or in a YAML file is an error that lists the choices (Hydra checks names and types against these classes);
+`checked` adds ranges and rules between fields. Defaults stand here only where no YAML of the group sets them; a reader of the
+paper reads conf/. The classes are not frozen because Hydra composes into them; no code assigns to them after `checked`.
+Imports nothing heavy: run.py loads this before it knows whether there is work to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, List, Optional  # noqa: UP035 - omegaconf resolves these names at run time
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from touchstone.errors import UserError
+
+KINDS = ("binary", "multiclass", "multilabel", "ner", "relation")
+LLM_BACKENDS = ("recorded", "batch_file", "openai", "openai_batch", "transformers")
+
+
+@dataclass
+class GoldFiles:
+    """Where the expert-labelled examples of a corpus are and how to read them."""
+
+    reader: str = MISSING  # labelled_notes | sentences_jsonl | bio_tsv | relation_tsv
+    path: Optional[str] = None  # one file, or notes for labelled_notes; looked for in paths.data, then in the built-in demo
+    labels: Optional[str] = None  # labelled_notes: TSV of note_id, sentence, labels
+    annotators: List[str] = field(default_factory=list)  # label files before adjudication, for agreement
+    train: Optional[str] = None  # corpora that publish their own split: one file each; may hold {fold}
+    dev: Optional[str] = None
+    test: Optional[str] = None
+    fold: Optional[int] = None
+    text_field: str = "text"
+    labels_field: str = "labels"
+    doc_field: str = "doc_id"
+    patient_field: Optional[str] = None  # null: the document is the unit of splitting and resampling
+    token_column: int = 0  # bio_tsv; negative counts from the right
+    tag_column: int = -1
+    docs_of: Optional[int] = None  # bio_tsv and relation_tsv know no documents: sentences per pseudo-document, null = 1
+
+
+@dataclass
+class PoolFiles:
+    """Where the unlabelled text is that data-to-label labels."""
+
+    reader: str = "notes"  # notes | noteevents | mimic_iv_note | rest_of_train (the training gold that task.gold_* left out)
+    path: Optional[str] = None
+    text_field: str = "text"
+    id_field: str = "note_id"
+    patient_field: Optional[str] = None
+    type_field: Optional[str] = None
+    max_notes: Optional[int] = None  # null = all; else a seeded sample of patients
+    categories: List[str] = field(default_factory=list)  # noteevents: keep these CATEGORY values; [] = all
+    keep: Optional[str] = None  # regex a note must match
+    candidates: Optional[str] = None  # regex a sentence must match to be asked about; null = all sentences
+
+
+@dataclass
+class Source:
+    """A public corpus that `touchstone fetch` can download from its publisher. See data/fetch.py."""
+
+    url: Optional[str] = None  # of a zip archive; null: `files` holds one url for each file
+    sha256: Optional[str] = None  # of the archive
+    files: Dict[str, str] = field(default_factory=dict)  # file below paths.data -> end of a member's path, or url; {fold}: 1 to 10
+    convert: Dict[str, str] = field(default_factory=dict)  # file below paths.data -> how it is made from the whole archive: hoc
+    sha256s: Dict[str, str] = field(default_factory=dict)  # file below paths.data -> sha256; one without is not verified, and fetch says so
+
+
+@dataclass
+class CorpusConfig:
+    name: str = MISSING
+    access: str = "public"  # public | restricted: restricted text never leaves the machine unless llm.approved_for names the corpus
+    license: str = "unknown"
+    citation: str = ""
+    gold: Optional[GoldFiles] = None
+    pool: Optional[PoolFiles] = None
+    source: Optional[Source] = None
+
+
+@dataclass
+class CategoryConfig:
+    """One category of the taxonomy, as the annotation guideline defines it."""
+
+    id: str = MISSING
+    name: str = MISSING
+    counts: str = MISSING  # what counts as this category
+    does_not_count: str = ""  # look-alikes that are not this category
+    examples: List[str] = field(default_factory=list)  # written by the guideline's authors; not corpus sentences
+    facets: List[str] = field(default_factory=list)  # label-to-data: what sentences of the category can be about, for variety
+
+
+@dataclass
+class LabelledExample:
+    text: str = MISSING
+    labels: List[str] = field(default_factory=list)  # [] = none
+
+
+@dataclass
+class TaxonomyConfig:
+    """The annotation guideline as data: read by the prompts, the parsers and the tables alike. See taxonomy.py."""
+
+    name: str = MISSING
+    version: int = MISSING
+    title: str = MISSING  # "signs and symptoms of Alzheimer's disease"
+    subject: str = ""  # who or what a sentence must be about
+    documents: str = "clinical notes"  # what the sentences are taken from
+    positive_name: str = "positive"  # what a sentence with at least one category is called
+    marks: List[str] = field(default_factory=list)  # relation: how the two entities are written in the text, e.g. @GENE$
+    categories: List[CategoryConfig] = field(default_factory=list)
+    always_none: List[str] = field(default_factory=list)  # rules by which a sentence has no category
+    several: str = ""  # rule for more than one category
+    precedence: List[str] = field(default_factory=list)  # primary label = first of these that the sentence has
+    examples: List[LabelledExample] = field(default_factory=list)
+    variety: Dict[str, List[str]] = field(default_factory=dict)  # label-to-data: the attribute grid, attribute -> values
+    look_alikes: List[str] = field(default_factory=list)  # label-to-data: what hard negatives for none are made of
+
+
+@dataclass
+class TaskConfig:
+    name: str = MISSING
+    kind: str = MISSING  # binary | multiclass | multilabel | ner | relation
+    gold_patients: Optional[int] = 10  # training patients (or documents) whose gold labels may be used; null = all
+    gold_sentences: Optional[int] = None  # the same by sentences, for corpora without patients; null = all
+    test_fraction: float = 0.4  # of patients; ignored where the corpus publishes its split
+    dev_fraction: float = 0.1
+    split_seed: int = 0
+    metric: str = "macro_f1"  # what rows are ordered by and what early stopping watches
+    llm_test_sentences: Optional[int] = None  # classifier=llm: score a seeded sample of the test set of this size; null = all
+    positive: str = ""  # relation: the label whose F1 is reported; '' = the only category
+
+
+@dataclass
+class GenerationConfig:
+    """How much synthetic data is made, and with what variety."""
+
+    seed: int = MISSING  # of the attribute grid, the order of entities and the few-shot examples
+    bronze_per_category: int = MISSING  # NER: sentences with entities of each type
+    bronze_none: int = MISSING  # hard negatives
+    sentences_per_request: int = MISSING
+    pool_sentences_per_request: int = MISSING  # longer notes are asked in parts
+    entities_per_type: int = MISSING  # NER label-to-data: size of the entity list
+
+
+@dataclass
+class PromptConfig:
+    name: str = MISSING
+    version: int = MISSING  # raised when the wording changes
+    definitions: bool = True  # whether the LLM sees more than category names; false keeps facets and look-alikes out of slots too
+    n_shots: int = 0  # sentences of the training gold shown per category
+    system: Dict[str, str] = field(default_factory=dict)  # Jinja templates; keys: sentences, ner, relation (task families)
+    data_to_label: Dict[str, str] = field(default_factory=dict)
+    label_to_data: Dict[str, str] = field(default_factory=dict)
+    entity_list: Dict[str, str] = field(default_factory=dict)  # NER: asks for entity names of a type
+    classify: Dict[str, str] = field(default_factory=dict)  # zero-shot; absent = data_to_label's
+
+
+@dataclass
+class LLMConfig:
+    name: str = MISSING
+    backend: str = MISSING  # recorded | batch_file | openai | openai_batch | transformers
+    model: str = MISSING
+    endpoint: str = MISSING  # base_url of the server; 'file' for recordings and batch files. Part of every request's key
+    location: str = "remote"  # local | remote: whether text leaves the machine
+    approved_for: List[str] = field(default_factory=list)  # names of restricted corpora that an agreement lets this endpoint see
+    agreement: Optional[str] = None  # what that agreement is, for the log
+    purpose: Optional[str] = None  # batch_file: why restricted text is exported
+    # sampling, as sent
+    temperature: Optional[float] = None
+    top_p: Optional[float] = None
+    max_tokens: Optional[int] = 4096
+    seed: Optional[int] = None
+    structured: str = "auto"  # json_schema | json_object | instruction | auto (detected once)
+    # how it is reached; none of this is part of a request's key
+    api_key_env: Optional[str] = None  # name of the environment variable; never the key itself
+    api_version: Optional[str] = None  # Azure
+    headers_env: Dict[str, str] = field(default_factory=dict)  # header -> environment variable
+    workers: int = 16
+    timeout_s: float = 120.0
+    max_tries: int = 6
+    requests_per_minute: Optional[int] = None
+    tokens_per_minute: Optional[int] = None
+    breaker: int = 10  # consecutive failed requests after which the endpoint counts as down
+    budget_usd: Optional[float] = None
+    estimate_only: bool = False
+    prices: str = "prices.yaml"  # dated table in conf/
+    recording: Optional[str] = None  # recorded: PATH[,PATH] beside the shipped ones
+    batch_dir: str = "batch"  # batch_file: where requests are written and answers are looked for
+    batch_max_requests: int = 50_000  # OpenAI's limits per file
+    batch_max_mb: int = 200
+    poll_s: float = 30.0  # openai_batch
+    # transformers
+    dtype: str = "auto"
+    device: str = "auto"
+    batch_tokens: int = 8192
+    trust_remote_code: bool = False
+
+
+@dataclass
+class SourceMix:
+    """How much of one source goes into the training set, and which of it."""
+
+    use: bool = False
+    count: Optional[int] = None  # sentences, a seeded sample; null = all
+    ratio: Optional[float] = None  # of the number of gold training sentences; null = all
+    weight: float = 1.0  # sample weight of its sentences
+    filter: str = "deduplicated"  # none | deduplicated | confident | round_trip (the last two deduplicate too)
+    shuffle_labels: bool = False  # control: must not help
+    repeat_to: List[str] = field(default_factory=list)  # control, gold only: repeat it up to the size it has with these, [silver, bronze]
+
+
+@dataclass
+class MixtureConfig:
+    name: str = MISSING
+    direct: bool = False  # zero-shot: nothing is learned, the LLM is asked about the test sentences, whatever the classifier
+    gold: SourceMix = field(default_factory=SourceMix)
+    silver: SourceMix = field(default_factory=SourceMix)
+    bronze: SourceMix = field(default_factory=SourceMix)
+    near_duplicate: float = 90.0  # rapidfuzz ratio from which two sentences of a source count as one
+    leakage: float = 80.0  # ratio to a test sentence from which a synthetic sentence is dropped
+
+
+@dataclass
+class ClassifierConfig:
+    name: str = MISSING
+    kinds: List[str] = field(default_factory=list)  # task kinds it can do
+
+
+@dataclass
+class TfidfConfig(ClassifierConfig):
+    """TF-IDF of words and character n-grams with a linear model."""
+
+    model: str = "logreg"  # logreg | svm
+    C: float = 1.0
+    class_weight: Optional[str] = "balanced"  # balanced | null; hold it fixed across mixtures
+    word_ngrams: int = 2
+    char_ngrams: int = 0  # 0 = none
+    min_df: int = 1
+
+
+@dataclass
+class EncoderLogregConfig(ClassifierConfig):
+    """Logistic regression on the mean-pooled output of a frozen encoder."""
+
+    encoder: str = MISSING  # minilm (the optional package), a Hugging Face name, or a folder
+    revision: Optional[str] = None
+    C: float = 1.0
+    class_weight: Optional[str] = "balanced"
+    batch_size: int = 64
+    max_length: int = 128
+    dtype: str = "float32"
+
+
+@dataclass
+class TransformerConfig(ClassifierConfig):
+    """Fine-tuned encoder: sentence classifier, or token tagger for NER."""
+
+    encoder: str = MISSING
+    revision: Optional[str] = None
+    learning_rate: float = 1e-4
+    epochs: int = 4
+    min_steps: int = 200  # a fixed number of epochs starves a small set
+    batch_size: int = 32
+    max_length: int = 128
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    patience: Optional[int] = 3  # dev evaluations without a gain; null = no early stopping
+    class_weight: Optional[str] = None
+    bucket: bool = True  # batches of similar length, in random order
+    viterbi: bool = True  # NER: only legal tag transitions
+    dtype: str = "auto"  # auto = bf16 autocast where the device has it
+    device: str = "auto"
+
+
+@dataclass
+class CrfConfig(ClassifierConfig):
+    """Linear-chain CRF (python-crfsuite) on word-shape features."""
+
+    c1: float = 0.1
+    c2: float = 0.1
+    max_iterations: int = 100
+
+
+@dataclass
+class LLMClassifierConfig(ClassifierConfig):
+    """The LLM asked directly (zero-shot), through the same backends; learns nothing from the mixture."""
+
+
+@dataclass
+class TrackingConfig:
+    uri: Optional[str] = None  # null = the embedded SQLite store in paths.store
+    experiment: str = "two_directions"
+    log_models: bool = True
+    log_restricted_text: bool = False
+
+
+@dataclass
+class PathsConfig:
+    data: Optional[str] = None  # where corpora are looked for first
+    cache: str = ".cache"
+    store: str = "mlflow"
+
+
+@dataclass
+class Config:
+    corpus: CorpusConfig = MISSING
+    taxonomy: TaxonomyConfig = MISSING
+    task: TaskConfig = MISSING
+    prompt: PromptConfig = MISSING
+    llm: LLMConfig = MISSING
+    mixture: MixtureConfig = MISSING
+    classifier: ClassifierConfig = MISSING
+    generation: GenerationConfig = MISSING
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    paths: PathsConfig = field(default_factory=PathsConfig)
+    study: str = "two_directions"  # which paper table the results belong to
+    seed: int = 0  # of the first repetition
+    seeds: int = 1  # repetitions: seed, seed + 1, ...
+    threads: int = 1  # torch, BLAS: changes bits, so it is part of the cell
+    debug: bool = False  # full tracebacks
+
+
+CLASSIFIER_SCHEMAS = {
+    "tfidf": TfidfConfig,
+    "encoder_logreg": EncoderLogregConfig,
+    "transformer": TransformerConfig,
+    "crf": CrfConfig,
+    "llm": LLMClassifierConfig,
+}
+
+
+def register() -> None:
+    """Make the classes known to Hydra; conf/config.yaml names the first, conf/classifier/*.yaml the others."""
+    store = ConfigStore.instance()
+    store.store(name="touchstone", node=Config)
+    for name, node in CLASSIFIER_SCHEMAS.items():
+        store.store(group="schema/classifier", name=name, node=node)
+
+
+def checked(composed: DictConfig) -> Config:
+    """Return the composed configuration as plain dataclasses, after checking ranges and rules between fields.
+
+    Raises
+    ------
+    UserError
+        One line: the key, what it must be, what was found.
+    """
+    config: Config = OmegaConf.to_object(composed)  # type: ignore[assignment]
+    rules: list[tuple[bool, str, Any, str]] = [
+        (config.task.kind in KINDS, "task.kind", config.task.kind, f"one of {', '.join(KINDS)}"),
+        (config.task.gold_patients is None or config.task.gold_patients >= 1, "task.gold_patients", config.task.gold_patients, "at least 1, or null for all"),
+        (config.task.gold_sentences is None or config.task.gold_sentences >= 1, "task.gold_sentences", config.task.gold_sentences, "at least 1, or null for all"),
+        (0 < config.task.test_fraction < 1, "task.test_fraction", config.task.test_fraction, "between 0 and 1"),
+        (0 <= config.task.dev_fraction < 1 - config.task.test_fraction, "task.dev_fraction", config.task.dev_fraction, "at least 0 and less than 1 - task.test_fraction"),
+        (config.seeds >= 1, "seeds", config.seeds, "at least 1"),
+        (config.seed >= 0, "seed", config.seed, "at least 0"),
+        (config.threads >= 1, "threads", config.threads, "at least 1"),
+        (config.corpus.access in ("public", "restricted"), "corpus.access", config.corpus.access, "public or restricted"),
+        (config.llm.backend in LLM_BACKENDS, "llm.backend", config.llm.backend, f"one of {', '.join(LLM_BACKENDS)}"),
+        (config.llm.location in ("local", "remote"), "llm.location", config.llm.location, "local or remote"),
+        (config.llm.workers >= 1, "llm.workers", config.llm.workers, "at least 1"),
+        (config.llm.max_tries >= 1, "llm.max_tries", config.llm.max_tries, "at least 1"),
+        (config.llm.timeout_s > 0, "llm.timeout_s", config.llm.timeout_s, "more than 0 seconds"),
+        (config.llm.budget_usd is None or config.llm.budget_usd >= 0, "llm.budget_usd", config.llm.budget_usd, "at least 0, or null for no limit"),
+        (config.generation.bronze_per_category >= 0, "generation.bronze_per_category", config.generation.bronze_per_category, "at least 0"),
+        (config.generation.bronze_none >= 0, "generation.bronze_none", config.generation.bronze_none, "at least 0"),
+        (config.generation.entities_per_type >= 1, "generation.entities_per_type", config.generation.entities_per_type, "at least 1"),
+        (config.generation.pool_sentences_per_request >= 1, "generation.pool_sentences_per_request", config.generation.pool_sentences_per_request, "at least 1"),
+        (config.generation.sentences_per_request >= 1, "generation.sentences_per_request", config.generation.sentences_per_request, "at least 1"),
+        (config.mixture.direct != (config.mixture.gold.use or config.mixture.silver.use or config.mixture.bronze.use), "mixture", config.mixture.name, "a mixture that uses at least one source, or is direct and uses none"),
+        (config.task.llm_test_sentences is None or config.task.llm_test_sentences >= 1, "task.llm_test_sentences", config.task.llm_test_sentences, "at least 1, or null for all"),
+        (0 < config.mixture.leakage <= 100, "mixture.leakage", config.mixture.leakage, "more than 0 and at most 100"),
+        (0 < config.mixture.near_duplicate <= 100, "mixture.near_duplicate", config.mixture.near_duplicate, "more than 0 and at most 100"),
+    ]  # fmt: skip
+    for name in ("gold", "silver", "bronze"):
+        mix: SourceMix = getattr(config.mixture, name)
+        key = f"mixture.{name}"
+        rules += [
+            (
+                mix.filter in ("none", "deduplicated", "confident", "round_trip"),
+                f"{key}.filter",
+                mix.filter,
+                "none, deduplicated, confident or round_trip",
+            ),
+            (mix.count is None or mix.ratio is None, f"{key}.count", mix.count, f"null where {key}.ratio is set"),
+            (mix.count is None or mix.count >= 0, f"{key}.count", mix.count, "at least 0, or null for all"),
+            (mix.ratio is None or mix.ratio >= 0, f"{key}.ratio", mix.ratio, "at least 0, or null for all"),
+            (mix.weight > 0, f"{key}.weight", mix.weight, "more than 0"),
+        ]
+    kinds = config.classifier.kinds
+    rules.append(
+        (
+            config.mixture.direct or not kinds or config.task.kind in kinds,
+            "classifier",
+            config.classifier.name,
+            f"one that can do {config.task.kind} (this one: {', '.join(kinds)})",
+        )
+    )
+    for holds, key, found, must in rules:
+        if not holds:
+            raise UserError(f"{key}={found}: must be {must}")
+    return config
+
+
+def asks_directly(config: Config) -> bool:
+    """Return whether a cell is the zero-shot baseline: mixture=baseline/zero_shot with any classifier, or classifier=llm with any mixture."""
+    return config.mixture.direct or isinstance(config.classifier, LLMClassifierConfig)
+
+
+def typed(plain: Dict[str, Any]) -> DictConfig:
+    """Return a logged configuration (config.yaml of a run) as Hydra composed it, with the classifier's own class.
+
+    Raises
+    ------
+    UserError
+        If its classifier has the fields of no class known here: the run was made by another version.
+    """
+    fields = set(plain["classifier"])
+    found = [node for node in CLASSIFIER_SCHEMAS.values() if set(node.__dataclass_fields__) == fields]
+    if len(found) != 1:
+        raise UserError(
+            f"classifier={plain['classifier'].get('name')}: no classifier of this version has the fields {', '.join(sorted(fields))}"
+        )
+    base = OmegaConf.structured(Config)
+    base.classifier = OmegaConf.structured(found[0])
+    return OmegaConf.merge(base, plain)  # type: ignore[return-value]
+
+
+def conf_dir() -> Path:
+    """Return the folder of YAML files: ./conf where it exists (a checkout or an unpacked bundle), else the checkout's own."""
+    here = Path.cwd() / "conf"
+    return here if (here / "config.yaml").exists() else Path(__file__).resolve().parents[2] / "conf"
