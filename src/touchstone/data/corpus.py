@@ -1,0 +1,179 @@
+"""A corpus as the pipeline sees it: expert-labelled examples with splits, and the unlabelled pool as sentences.
+
+Dispatches to one reader per file format and keeps what came out in the stage cache. Does not sample gold or generate anything.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from touchstone.cache import cached
+from touchstone.data.examples import check, read_parquet, write_parquet
+from touchstone.data.files import find, fold_file
+from touchstone.data.split import assign_splits, split_table
+from touchstone.digest import digest_input
+from touchstone.errors import UserError, no_such
+from touchstone.schema import CorpusConfig, GoldFiles, TaskConfig
+from touchstone.taxonomy import Taxonomy
+
+GOLD_READERS = ("labelled_notes", "sentences_jsonl", "bio_tsv", "relation_tsv")
+POOL_READERS = ("notes", "noteevents", "mimic_iv_note", "rest_of_train")
+GOLD_FILES = ("path", "labels", "train", "dev", "test")
+GOLD_VERSION = 1
+POOL_VERSION = 1
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Gold:
+    """The expert-labelled part of a corpus.
+
+    Attributes
+    ----------
+    frame : example table with every row's split set.
+    splits : table of patient_id, split, order, n_sentences, as saved with the run.
+    provenance : file digests and what the reader counted (repaired tags, ...).
+    """
+
+    frame: pd.DataFrame
+    splits: pd.DataFrame
+    provenance: Mapping[str, Any]
+
+    def part(self, split: str) -> pd.DataFrame:
+        """Return the rows of train, dev or test."""
+        return self.frame[self.frame["split"] == split].reset_index(drop=True)
+
+
+def read_gold(corpus: CorpusConfig, task: TaskConfig, taxonomy: Taxonomy, data_folder: str | None, cache: str | Path) -> Gold:
+    """Read a corpus's expert labels and split them.
+
+    Raises
+    ------
+    UserError
+        For a corpus without gold, an unknown reader, a missing or malformed file, an unknown category, or an empty split.
+    """
+    if corpus.gold is None:
+        raise UserError(f"corpus={corpus.name} has no expert labels (gold); it can only be a pool. Give it gold files, or choose another corpus")
+    files = _gold_files(corpus.gold, data_folder)
+    digests = {name: digest_input(path) for name, path in files.items()}
+    key = {
+        "corpus": corpus.name,
+        "gold": asdict(corpus.gold),
+        "files": digests,
+        "categories": list(taxonomy.ids),
+        "split": [task.test_fraction, task.dev_fraction, task.split_seed],
+    }
+
+    def compute() -> tuple[pd.DataFrame, dict[str, Any]]:
+        frame, counted = _read_gold(corpus.gold, taxonomy, data_folder)
+        check(frame, taxonomy.ids)
+        frame = assign_splits(frame, test_fraction=task.test_fraction, dev_fraction=task.dev_fraction, seed=task.split_seed)
+        return frame, counted
+
+    (frame, counted), reused = cached(cache, "gold", key, GOLD_VERSION, compute, _save, _load)
+    log.info("gold: %d sentences %s", len(frame), "reused" if reused else "read and split")
+    for split in ("train", "test"):
+        if not (frame["split"] == split).any():
+            raise UserError(f"corpus={corpus.name}: the {split} split is empty; check corpus.gold and task.test_fraction")
+    return Gold(frame, split_table(frame, task.split_seed), {"files": digests, **counted})
+
+
+def read_pool(corpus: CorpusConfig, seed: int, data_folder: str | None, cache: str | Path, rest_of_train: pd.DataFrame) -> pd.DataFrame:
+    """Read the pool as sentences: DataFrame[example_id, doc_id, patient_id, note_type, text, candidate], in reading order.
+
+    Parameters
+    ----------
+    seed : of the sample of patients where `corpus.pool.max_notes` limits the pool.
+    rest_of_train : training examples whose gold labels are not used; the pool of corpora that bring no other text. Their labels are
+        not looked at.
+
+    Raises
+    ------
+    UserError
+        For a corpus without a pool, an unknown reader, a missing or malformed file, or a pool without sentences.
+    """
+    from touchstone.data.pool import pool_sentences, sentences_of_examples
+
+    pool = corpus.pool
+    if pool is None:
+        raise UserError(f"corpus={corpus.name} has no unlabelled pool for data-to-label; set corpus.pool, or choose a mixture without silver")
+    if pool.reader not in POOL_READERS:
+        raise UserError(f"corpus.pool.reader: {no_such('reader', pool.reader, POOL_READERS)}")
+    if pool.reader == "rest_of_train":
+        sentences = sentences_of_examples(rest_of_train, pool, seed)
+    else:
+        path = find(pool.path, data_folder)
+        key = {"corpus": corpus.name, "pool": asdict(pool), "file": digest_input(path), "seed": seed}
+        sentences, reused = cached(
+            cache, "pool", key, POOL_VERSION, lambda: pool_sentences(path, pool, seed), _save_sentences, _load_sentences
+        )
+        log.info("pool: %d sentences %s", len(sentences), "reused" if reused else "segmented")
+    if sentences.empty or not sentences["candidate"].any():
+        raise UserError(f"corpus={corpus.name}: the pool has no sentences to label; check corpus.pool (keep, candidates, max_notes) and the gold taken")
+    return sentences
+
+
+def input_digests(corpus: CorpusConfig, data_folder: str | None) -> dict[str, str | None]:
+    """Return the digest of each file that the corpus names, None for one that is missing (reading it says so)."""
+    files = {name: str(getattr(corpus.gold, name)) for name in GOLD_FILES if getattr(corpus.gold, name)} if corpus.gold else {}
+    if corpus.pool is not None and corpus.pool.path:
+        files["pool"] = corpus.pool.path
+    found: dict[str, str | None] = {}
+    for name, path in files.items():
+        try:
+            found[name] = digest_input(fold_file(path, corpus.gold.fold if corpus.gold else None, data_folder))
+        except (UserError, OSError):
+            found[name] = None
+    return found
+
+
+def _gold_files(gold: GoldFiles, data_folder: str | None) -> dict[str, Path]:
+    names = {name: getattr(gold, name) for name in GOLD_FILES}
+    return {name: fold_file(str(value), gold.fold, data_folder) for name, value in names.items() if value}
+
+
+def _read_gold(gold: GoldFiles, taxonomy: Taxonomy, data_folder: str | None) -> tuple[pd.DataFrame, dict[str, Any]]:
+    if gold.reader == "labelled_notes":
+        from touchstone.data.labelled import read_labelled_notes
+
+        return read_labelled_notes(gold, taxonomy, data_folder)
+    if gold.reader == "sentences_jsonl":
+        from touchstone.data.sentences import read_sentences
+
+        return read_sentences(gold, taxonomy, data_folder)
+    if gold.reader == "bio_tsv":
+        from touchstone.data.bio_tsv import read_bio
+
+        return read_bio(gold, data_folder)
+    if gold.reader == "relation_tsv":
+        from touchstone.data.relation_tsv import read_relations
+
+        return read_relations(gold, taxonomy, data_folder)
+    raise UserError(f"corpus.gold.reader: {no_such('reader', gold.reader, GOLD_READERS)}")
+
+
+def _save(value: tuple[pd.DataFrame, dict[str, Any]], folder: Path) -> None:
+    import json
+
+    write_parquet(value[0], folder / "gold.parquet")
+    (folder / "counted.json").write_text(json.dumps(value[1]))
+
+
+def _load(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    import json
+
+    return read_parquet(folder / "gold.parquet"), json.loads((folder / "counted.json").read_text())
+
+
+def _save_sentences(sentences: pd.DataFrame, folder: Path) -> None:
+    sentences.to_parquet(folder / "sentences.parquet", index=False)
+
+
+def _load_sentences(folder: Path) -> pd.DataFrame:
+    return pd.read_parquet(folder / "sentences.parquet")

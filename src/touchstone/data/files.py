@@ -1,0 +1,194 @@
+"""Where corpus files are, and how a line of one is read: every fault names the file and the line, never the text.
+
+Does not know what the fields mean (`notes.py`, `labelled.py`, `sentences.py`) and downloads nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import sys
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import touchstone.demo
+from touchstone.errors import UserError
+
+DEMO = Path(touchstone.demo.__file__).parent
+Row = tuple[int, Mapping[str, Any]]  # line of the file on which the record begins, and the record
+
+
+def find(path: str | Path, data_folder: str | Path | None = None) -> Path:
+    """Return the file or folder that a corpus names.
+
+    A relative path is looked for in `data_folder` (paths.data), then in the built-in demo, then in the working folder.
+
+    Raises
+    ------
+    UserError
+        Listing the places where it was looked for.
+    """
+    given = Path(path).expanduser()
+    if given.is_absolute():
+        if given.exists():
+            return given
+        raise UserError(f"{given}: no such file")
+    folders = {
+        "paths.data": Path(data_folder).expanduser() if data_folder else None,
+        "the built-in demo": DEMO,
+        "the working folder": Path.cwd(),
+    }
+    for folder in folders.values():
+        if folder is not None and (folder / given).exists():
+            return folder / given
+    looked = "; ".join(f"{name} ({folder})" if folder else f"{name} (not set)" for name, folder in folders.items())
+    raise UserError(f"{given}: no such file. Looked in {looked}. Set paths.data=FOLDER or TOUCHSTONE_DATA to where your corpora are")
+
+
+def fold_file(name: str, fold: int | None, data_folder: str | Path | None) -> Path:
+    """Return a file whose name may hold `{fold}`.
+
+    Fold 1 alone, the one of the BLURB benchmark, is often kept without a folder of its own: where `gad/1/train.tsv` is absent,
+    `gad/train.tsv` is read as fold 1.
+
+    Raises
+    ------
+    UserError
+        If the file is absent, or `{fold}` stands in the name and `fold` is None.
+    """
+    if "{fold}" not in name:
+        return find(name, data_folder)
+    if fold is None:
+        raise UserError(f"{name}: which fold? Set corpus.gold.fold=NUMBER, from 1")
+    candidates = [name.replace("{fold}", str(fold))] + ([name.replace("{fold}/", "")] if fold == 1 else [])
+    errors = []
+    for candidate in candidates:
+        try:
+            return find(candidate, data_folder)
+        except UserError as error:
+            errors.append(error)
+    raise errors[0]
+
+
+def open_text(path: Path) -> IO[str]:
+    """Open a text file, `.gz` or not, as UTF-8 with or without byte order mark, line ends untouched."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    return opener(path, "rt", encoding="utf-8-sig", newline="")  # type: ignore[operator]
+
+
+def rows(path: Path) -> Iterator[Row]:
+    """Read the records of a JSONL, CSV or TSV file (`.gz` or not), one by one; blank lines are skipped.
+
+    Yields
+    ------
+    (line, record) : line of the file on which the record begins (from 1), and its fields. Values of CSV and TSV are strings; quoted
+    line breaks belong to the value. TSV fields are not quoted.
+
+    Raises
+    ------
+    UserError
+        With file and line: not UTF-8, a line that is no JSON object, a row with more or fewer fields than the header, no header.
+    """
+    kind = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
+    readers = {".jsonl": _jsonl, ".csv": _csv, ".tsv": _tsv}
+    if kind not in readers:
+        raise UserError(f"{path}: unknown kind of file. Its name must end in {', '.join(readers)}, or one of these with .gz")
+    try:
+        with open_text(path) as handle:
+            yield from readers[kind](handle, path)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 (byte 0x{error.object[error.start]:02x}). Convert it, for example with iconv") from None
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        raise UserError(f"{path}: damaged or cut gzip file. Copy it again") from None
+
+
+def text_field(record: Mapping[str, Any], name: str, *, path: Path, line: int, key: str) -> str:
+    """Return the field that holds a text.
+
+    Parameters
+    ----------
+    record, name : the record, and the field to read.
+    path, line : where the record stands, for the message.
+    key : the configuration key that names the field, e.g. `corpus.pool.text_field`, for the message.
+
+    Raises
+    ------
+    UserError
+        If there is no such field, listing those there are and the override to use, or if it is not a string.
+    """
+    texts = [other for other, value in record.items() if isinstance(value, str)]
+    value = _field(record, name, path, line, key, max(texts, key=lambda other: len(record[other]), default="FIELD"))
+    if isinstance(value, str):
+        return value
+    raise UserError(f'{path}, line {line}: field "{name}" must be a string, not {_kind(value)}')
+
+
+def id_field(record: Mapping[str, Any], name: str, *, path: Path, line: int, key: str) -> str:
+    """Return the field that names a note, document or patient, as a string: a non-empty string or a whole number; see `text_field`."""
+    value = _field(record, name, path, line, key, next((other for other in record if other.lower().endswith("id")), "FIELD"))
+    if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
+        raise UserError(f'{path}, line {line}: field "{name}" must be a name or a whole number, not {_kind(value)}')
+    return str(value)
+
+
+def _field(record: Mapping[str, Any], name: str, path: Path, line: int, key: str, likely: str) -> Any:
+    if name in record:
+        return record[name]
+    raise UserError(f'{path}, line {line}: no field "{name}" (fields: {", ".join(record)}). Name the one to read: {key}={likely}')
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "an empty string", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _jsonl(handle: IO[str], path: Path) -> Iterator[Row]:
+    for number, line in enumerate(handle, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}, line {number}: not JSON ({error.msg.removesuffix(' at')} at column {error.colno})") from None
+        if not isinstance(record, dict):
+            raise UserError(f"{path}, line {number}: must be a JSON object, not {_kind(record)}")
+        yield number, record
+
+
+def _csv(handle: IO[str], path: Path) -> Iterator[Row]:
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # a note may be longer than the 131,072 characters of the default
+    reader = csv.reader(handle, strict=True)
+    try:
+        header = next(reader, None)
+        if not header:
+            raise UserError(f"{path}: empty, a header line with the names of the columns was expected")
+        before = reader.line_num
+        for values in reader:
+            line, before = before + 1, reader.line_num
+            if values:
+                yield line, _record(header, values, path, line)
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
+
+
+def _tsv(handle: IO[str], path: Path) -> Iterator[Row]:
+    header: list[str] | None = None
+    for number, line in enumerate(handle, start=1):
+        values = line.rstrip("\r\n").split("\t")
+        if values == [""]:
+            continue
+        if header is None:
+            header = values
+        else:
+            yield number, _record(header, values, path, number)
+    if header is None:
+        raise UserError(f"{path}: empty, a header line with the names of the columns was expected")
+
+
+def _record(header: list[str], values: list[str], path: Path, line: int) -> dict[str, str]:
+    if len(values) != len(header):
+        raise UserError(f"{path}, line {line}: {len(values)} columns where the header names {len(header)} ({', '.join(header)})")
+    return dict(zip(header, values, strict=True))

@@ -1,0 +1,150 @@
+"""Big pools in shards: notes are read, segmented and labelled a few thousand at a time, and what was done is not done again.
+
+A shard is a run of notes in the order of the file with a key made of their ids and texts, so work that was stored under it (here the
+segmentation; in the same way the LLM's labels, under the responses' own keys) is found again after a kill, by another process, or with
+another number of processes. Memory holds a few shards, never the pool. Does not filter (data/noteevents.py, data/notes.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import pandas as pd
+
+from touchstone.cache import cached
+from touchstone.data.notes import COLUMNS, iter_notes
+from touchstone.data.pool import segment_notes
+from touchstone.data.segment import VERSION
+from touchstone.digest import digest
+from touchstone.schema import PoolFiles
+
+SHARD_NOTES = 2000
+STAGE = "shard_sentences"
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A run of notes.
+
+    Attributes
+    ----------
+    number : position in the pool, from 0.
+    key : digest of the notes' ids, types and texts in their order.
+    notes : DataFrame[note_id, patient_id, note_type, text].
+    """
+
+    number: int
+    key: str
+    notes: pd.DataFrame
+
+
+def iter_shards(path: Path, pool: PoolFiles, seed: int, *, size: int = SHARD_NOTES, shown: bool = True) -> Iterator[Shard]:
+    """Read a pool of any size shard by shard.
+
+    Parameters
+    ----------
+    path, pool, seed : as for `notes.iter_notes` and `noteevents.iter_noteevents`; `pool.reader` says which.
+    size : notes in a shard; the last has fewer. Another size makes other shards.
+    shown : whether to show progress.
+
+    Yields
+    ------
+    Shard, numbered from 0. The same file, filters, seed and size give the same shards.
+    """
+    for number, notes in enumerate(_regrouped(_frames(path, pool, seed, size, shown), size)):
+        yield Shard(number, digest(notes.to_dict("list")), notes)
+
+
+def segment_shards(
+    shards: Iterable[Shard], candidates: str | None, *, cache: str | Path, processes: int = 1
+) -> Iterator[tuple[Shard, pd.DataFrame]]:
+    """Segment shards, in order, on several processes; a shard whose sentences are in the cache is not segmented again.
+
+    Parameters
+    ----------
+    shards : see `iter_shards`; drawn as needed, at most `processes` + 1 ahead.
+    candidates : regex that a sentence must match to be asked about; None: all.
+    cache : root of the stage cache.
+    processes : 1 works in this process.
+
+    Yields
+    ------
+    (shard, sentences) : sentences as in `pool.segment_notes`, the same for any number of processes.
+    """
+    done = reused = 0
+    if processes == 1:
+        results = ((shard, *_segmented(shard.key, shard.notes, candidates, cache)) for shard in shards)
+    else:
+        results = _in_parallel(shards, candidates, cache, processes)
+    for shard, sentences, hit in results:
+        done, reused = done + 1, reused + hit
+        yield shard, sentences
+    log.info("segmentation: %d shards, of these %d reused", done, reused)
+
+
+def _in_parallel(
+    shards: Iterable[Shard], candidates: str | None, cache: str | Path, processes: int
+) -> Iterator[tuple[Shard, pd.DataFrame, bool]]:
+    source = iter(shards)
+    waiting: deque[tuple[Shard, Future]] = deque()
+    # spawn: forking a process in which pyarrow runs threads can hang
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as workers:
+        try:
+            while True:
+                for shard in islice(source, processes + 1 - len(waiting)):
+                    waiting.append((shard, workers.submit(_segmented, shard.key, shard.notes, candidates, cache)))
+                if not waiting:
+                    return
+                shard, future = waiting.popleft()
+                yield shard, *future.result()
+        finally:
+            workers.shutdown(cancel_futures=True)
+
+
+def _segmented(key: str, notes: pd.DataFrame, candidates: str | None, cache: str | Path) -> tuple[pd.DataFrame, bool]:
+    return cached(
+        cache,
+        STAGE,
+        {"shard": key, "candidates": candidates},
+        VERSION,
+        lambda: segment_notes(notes, candidates),
+        lambda sentences, folder: sentences.to_parquet(folder / "sentences.parquet", index=False),
+        lambda folder: pd.read_parquet(folder / "sentences.parquet"),
+    )
+
+
+def _frames(path: Path, pool: PoolFiles, seed: int, size: int, shown: bool) -> Iterator[pd.DataFrame]:
+    if pool.reader != "notes":
+        from touchstone.data.noteevents import iter_noteevents
+
+        yield from iter_noteevents(path, pool, seed, shown=shown)
+        return
+    notes = iter_notes(path, pool, seed)
+    while batch := list(islice(notes, size)):
+        yield pd.DataFrame(batch, columns=list(COLUMNS), dtype=str)
+
+
+def _regrouped(frames: Iterable[pd.DataFrame], size: int) -> Iterator[pd.DataFrame]:
+    """Cut and join frames into frames of `size` rows."""
+    held: list[pd.DataFrame] = []
+    rows = 0
+    for frame in frames:
+        held.append(frame)
+        rows += len(frame)
+        if rows < size:
+            continue
+        joined = pd.concat(held, ignore_index=True)
+        full = rows - rows % size
+        for start in range(0, full, size):
+            yield joined.iloc[start : start + size].reset_index(drop=True)
+        held, rows = [joined.iloc[full:]], rows - full
+    if rows:
+        yield pd.concat(held, ignore_index=True)
