@@ -1,0 +1,262 @@
+"""The response store: every answer that was ever paid for, by the digest of its request, in one SQLite file.
+
+    responses  one row per answered request; errors are never stored
+    claims     who is asking what right now (claims.py)
+    batches    what was submitted to a Batch API (batches.py)
+    spend      tokens per endpoint and model, for the budget and for better estimates
+    rates      when the next request may be sent, where requests or tokens per minute are limited; shared by all processes
+    facts      what an endpoint was found to support
+
+WAL with synchronous=NORMAL: a killed process loses nothing that was written, and readers never wait. The file is 0600 in a 0700
+folder, since answers and requests may hold text of restricted corpora. Needs a local disk: SQLite's WAL does not work over NFS.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from touchstone.errors import UserError
+from touchstone.llm.protocol import Request, Response
+
+_CHUNK = 500  # keys per query
+_TABLES = """
+CREATE TABLE IF NOT EXISTS responses (
+    key BLOB PRIMARY KEY, text TEXT NOT NULL, finish_reason TEXT NOT NULL, model TEXT NOT NULL, usage TEXT NOT NULL,
+    fingerprint TEXT NOT NULL, latency_s REAL, tries INTEGER NOT NULL, created TEXT NOT NULL,
+    endpoint TEXT NOT NULL, asked_model TEXT NOT NULL, stage TEXT NOT NULL, restricted INTEGER NOT NULL, request BLOB);
+CREATE TABLE IF NOT EXISTS claims (
+    key BLOB PRIMARY KEY, owner TEXT NOT NULL, heard REAL NOT NULL, reserved_usd REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS batches (
+    token TEXT PRIMARY KEY, batch_id TEXT, endpoint TEXT NOT NULL, model TEXT NOT NULL, owner TEXT NOT NULL, heard REAL NOT NULL,
+    reserved_usd REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS batch_keys (key BLOB PRIMARY KEY, token TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS spend (
+    endpoint TEXT, model TEXT, batch INTEGER, requests INTEGER, prompt_tokens INTEGER, cached_tokens INTEGER,
+    completion_tokens INTEGER, estimated_tokens INTEGER, PRIMARY KEY (endpoint, model, batch));
+CREATE TABLE IF NOT EXISTS rates (endpoint TEXT, model TEXT, name TEXT, free_at REAL, PRIMARY KEY (endpoint, model, name));
+CREATE TABLE IF NOT EXISTS facts (endpoint TEXT, model TEXT, name TEXT, value TEXT, PRIMARY KEY (endpoint, model, name));
+"""
+_COLUMNS = "key, text, finish_reason, model, usage, fingerprint, latency_s, tries, created"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A stored answer with the request that it answers; `request` is None where only its digest was imported."""
+
+    response: Response
+    endpoint: str
+    asked_model: str
+    stage: str
+    restricted: bool
+    request: Mapping[str, Any] | None
+
+
+class Store:
+    """An open response store.
+
+    Parameters
+    ----------
+    folder : created 0700 where absent; the file in it is `responses.sqlite`.
+
+    Raises
+    ------
+    UserError
+        If the folder or the file cannot be written, or the file is no store.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.path = Path(folder) / "responses.sqlite"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if self.path.parent.stat().st_uid == os.getuid():
+                self.path.parent.chmod(0o700)
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))  # before SQLite would make it readable to others
+            if self.path.stat().st_uid == os.getuid():
+                self.path.chmod(0o600)
+            self.db = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
+            self.db.execute("PRAGMA journal_mode=WAL")
+            self.db.execute("PRAGMA synchronous=NORMAL")
+            self.db.executescript(_TABLES)
+        except OSError as error:
+            raise UserError(
+                f"cannot write the response store {self.path}: {error.strerror}; set paths.cache to a folder you own"
+            ) from error
+        except sqlite3.Error as error:
+            raise UserError(f"cannot open the response store {self.path}: {error}; set paths.cache to another folder") from error
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.db.close()
+
+    def __len__(self) -> int:
+        return self.db.execute("SELECT count(*) FROM responses").fetchone()[0]
+
+    def get(self, keys: Iterable[str]) -> dict[str, Response]:
+        """Return the stored responses among `keys`."""
+        found = {}
+        for chunk in chunks(list(keys)):
+            marks = ",".join("?" * len(chunk))
+            for row in self.db.execute(f"SELECT {_COLUMNS} FROM responses WHERE key IN ({marks})", chunk):
+                response = _response(row)
+                found[response.key] = response
+        return found
+
+    def missing(self, keys: Iterable[str]) -> list[str]:
+        """Return the keys, in order, that have no stored response."""
+        keys, known = list(keys), set()
+        for chunk in chunks(keys):
+            marks = ",".join("?" * len(chunk))
+            known.update(row[0].hex() for row in self.db.execute(f"SELECT key FROM responses WHERE key IN ({marks})", chunk))
+        return [key for key in keys if key not in known]
+
+    def put(
+        self,
+        response: Response,
+        *,
+        endpoint: str,
+        model: str,
+        request: Request | Mapping[str, Any] | None,
+        stage: str = "",
+        restricted: bool = False,
+        tokens: Mapping[str, int] | None = None,
+        batch: bool = False,
+    ) -> bool:
+        """Write an answer, end its claim, and add its tokens to the spend; return False if one was there already.
+
+        Parameters
+        ----------
+        endpoint, model : as asked, not as served.
+        request : what was asked, for exports; None where only the digest is known.
+        tokens : prompt_tokens, cached_tokens, completion_tokens and estimated_tokens, if the answer was paid for now.
+        batch : whether it was asked at the batch price.
+        """
+        key = bytes.fromhex(response.key)
+        row = (
+            key,
+            response.text,
+            response.finish_reason,
+            response.model,
+            json.dumps(dict(response.usage)),
+            response.fingerprint,
+            response.latency_s,
+            response.tries,
+            response.created,
+            endpoint,
+            model,
+            stage,
+            int(restricted),
+            pack(request),
+        )
+        with self.writing():
+            new = self.db.execute("INSERT OR IGNORE INTO responses VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)", row).rowcount == 1
+            self.db.execute("DELETE FROM claims WHERE key = ?", (key,))
+            if tokens is not None and (new or not batch):  # two processes may collect the same batch, which is paid for once
+                counts = [tokens.get(name, 0) for name in ("prompt_tokens", "cached_tokens", "completion_tokens", "estimated_tokens")]
+                self.db.execute(
+                    "INSERT INTO spend VALUES (?,?,?,1,?,?,?,?) ON CONFLICT DO UPDATE SET requests = requests + 1, "
+                    "prompt_tokens = prompt_tokens + excluded.prompt_tokens, cached_tokens = cached_tokens + excluded.cached_tokens, "
+                    "completion_tokens = completion_tokens + excluded.completion_tokens, "
+                    "estimated_tokens = estimated_tokens + excluded.estimated_tokens",
+                    (endpoint, model, int(batch), *counts),
+                )
+        return new
+
+    def rows(self, *, stage: str | None = None, endpoint: str | None = None, model: str | None = None) -> Iterator[Kept]:
+        """Yield every stored answer in the order of writing, or those of one stage, endpoint or asked model."""
+        wanted = {"stage": stage, "endpoint": endpoint, "asked_model": model}
+        clauses = [f"{name} = ?" for name, value in wanted.items() if value is not None]
+        where = f" WHERE {' AND '.join(clauses)}" if clauses else ""
+        values = [value for value in wanted.values() if value is not None]
+        query = f"SELECT {_COLUMNS}, endpoint, asked_model, stage, restricted, request FROM responses{where} ORDER BY rowid"
+        for row in self.db.execute(query, values):
+            yield Kept(_response(row[:9]), row[9], row[10], row[11], bool(row[12]), unpack(row[13]))
+
+    def spent(self, endpoint: str, model: str) -> list[dict[str, int]]:
+        """Return the tokens ever paid for at an endpoint for a model: one dict for online, one for batch, those that there are."""
+        names = ("batch", "requests", "prompt_tokens", "cached_tokens", "completion_tokens", "estimated_tokens")
+        query = f"SELECT {', '.join(names)} FROM spend WHERE endpoint = ? AND model = ?"
+        return [dict(zip(names, row, strict=True)) for row in self.db.execute(query, (endpoint, model))]
+
+    def reserve(self, endpoint: str, model: str, name: str, seconds: float) -> float:
+        """Take `seconds` of a rate that all processes share; return how many seconds from now they begin.
+
+        A rate of n per minute is a queue in which each takes 60/n seconds, so nothing is sent in bursts. Negative seconds give back.
+        """
+        now = time.time()
+        with self.writing():
+            row = self.db.execute(
+                "SELECT free_at FROM rates WHERE endpoint = ? AND model = ? AND name = ?", (endpoint, model, name)
+            ).fetchone()
+            start = max(now, row[0]) if row and row[0] < now + 3600 else now  # a clock that was set back must not block for ever
+            self.db.execute("INSERT OR REPLACE INTO rates VALUES (?,?,?,?)", (endpoint, model, name, start + seconds))
+        return start - now
+
+    def fact(self, endpoint: str, model: str, name: str) -> str | None:
+        """Return what was found out about an endpoint, or None."""
+        row = self.db.execute("SELECT value FROM facts WHERE endpoint = ? AND model = ? AND name = ?", (endpoint, model, name)).fetchone()
+        return row[0] if row else None
+
+    def learn(self, endpoint: str, model: str, name: str, value: str) -> None:
+        """Remember what was found out about an endpoint."""
+        with self.writing():
+            self.db.execute("INSERT OR REPLACE INTO facts VALUES (?,?,?,?)", (endpoint, model, name, value))
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        try:
+            self.db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self.db.execute("ROLLBACK")
+                raise
+            self.db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise UserError(f"cannot write the response store {self.path}: {error}; answers stored so far are kept") from error
+
+
+def pack(request: Request | Mapping[str, Any] | None) -> bytes | None:
+    """Return what was asked as compressed JSON: messages, schema, params, sample."""
+    if request is None:
+        return None
+    plain = as_plain(request) if isinstance(request, Request) else dict(request)
+    return zlib.compress(json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"), 1)
+
+
+def unpack(packed: bytes | None) -> dict[str, Any] | None:
+    """Return what `pack` packed."""
+    return None if packed is None else json.loads(zlib.decompress(packed).decode("utf-8", "surrogatepass"))
+
+
+def as_plain(request: Request) -> dict[str, Any]:
+    """Return the parts of a request that its key covers, as plain data, without those that are None."""
+    return {
+        "messages": [dict(message) for message in request.messages],
+        "schema": None if request.schema is None else dict(request.schema),
+        "params": {name: value for name, value in request.params.items() if value is not None},
+        "sample": request.sample,
+    }
+
+
+def _response(row: Sequence[Any]) -> Response:
+    return Response(row[0].hex(), row[1], row[2], row[3], json.loads(row[4]), row[5], row[6], row[7], row[8])
+
+
+def chunks(keys: list[str]) -> Iterator[list[bytes]]:
+    for start in range(0, len(keys), _CHUNK):
+        yield [bytes.fromhex(key) for key in keys[start : start + _CHUNK]]
