@@ -1,0 +1,159 @@
+"""The report page of a sweep, put together: question, answer, tables, figures and the sections around them, and its place on the run.
+
+Self-contained HTML. Sentences of restricted corpora are never shown. Does not compute anything (study.py) and has no command (page.py).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from touchstone import tracking
+from touchstone.report import figures, html, plain, sections
+from touchstone.report.captions import grouped, mixture_label, row_name, setting, tasks_of
+from touchstone.report.comparisons import main_score, unit_of
+from touchstone.report.grid import Grid
+from touchstone.report.layout import number
+from touchstone.report.studies import entry_of
+from touchstone.report.study import Study, study_of
+from touchstone.tracking import Run
+
+QUESTIONS = {
+    "two_directions": "What are LLM-labelled notes and LLM-written sentences worth beside a little expert gold?",
+    "synthetic_mining": "Ask the LLM directly, or train a local model on text that it wrote?",
+    "learning_curve": "How much expert gold is LLM-made data worth?",
+    "controls": "Is it the data, or only their number?",
+    "hoc": "Does LLM-made data help where the gold is real and expert?",
+}
+QUESTION = "What is LLM-made training data worth?"
+REPORT = "report/report.html"
+NOTE = "mlflow.note.content"
+
+
+def report(grid: Grid, parent: Run, *, encoder: str = "tfidf") -> tuple[str, Study]:
+    """Return the page about a sweep, and the study that it shows.
+
+    Parameters
+    ----------
+    grid : see grid.grid_of.
+    parent : the sweep's run.
+
+    Raises
+    ------
+    UserError
+        If the sweep has no finished cell.
+    """
+    study = study_of(grid, encoder=encoder)
+    tables = {table.name.removeprefix(f"{grid.study}_"): html.table(table) for table in study.tables}
+    drawn = {name: html.figure(figures.svg(figure), caption, name) for name, caption, figure in study.figures}
+    quality = [*_take(drawn, "quality"), *_take(tables, "quality", "quality_categories")]
+    result = [*_take(drawn, "curves", "scores"), *_take(tables, "scores", "curve", "equivalents", "controls"), sections.missing(grid)]
+    by_category = [*_take(drawn, "gain", "confusion"), *_take(tables, "categories")]
+    parts = [
+        ("Result", result),
+        ("By category", by_category),
+        ("The data", [*drawn.values(), *tables.values()]),
+        ("Quality of the generated data", quality),
+        ("Examples", sections.examples(grid)),
+        ("Setting", [html.facts(sections.setting(grid))]),
+        ("Data statement", sections.statement(grid, study.left_out)),
+        ("Cost", sections.cost(grid)),
+        ("Run it again", sections.again(grid, parent)),
+    ]
+    text = html.page(
+        QUESTIONS.get(grid.study, QUESTION),
+        kicker=f"Touchstone report · {grid.study.replace('_', ' ')}",
+        lead=setting(grid.cells),
+        answer=_answers(study),
+        strip=_strip(study),
+        sections=[(heading, [part for part in contents if part]) for heading, contents in parts if any(contents)],
+        footer=f"Sweep {parent.info.run_id}, {len(grid.cells)} finished cells, code {sections.code(grid)}. Point at a number of a table for its run.",
+    )
+    return text, study
+
+
+def publish(grid: Grid, parent: Run, text: str, study: Study) -> None:
+    """Put the page, its tables and its figures on the parent run, and link the page from there."""
+    store, run_id = grid.store, parent.info.run_id
+    tracking.log_text(store, run_id, text, REPORT)
+    tracking.log_text(store, run_id, "\n".join(plain.markdown(table) for table in study.tables), "report/tables.md")
+    with tempfile.TemporaryDirectory() as temporary:
+        for name, _, figure in study.figures:
+            figures.save(figure, Path(temporary), name)
+        store.client.log_artifacts(run_id, temporary, "report/figures")
+    link = f"#/experiments/{parent.info.experiment_id}/runs/{run_id}/artifacts/{REPORT}"
+    note = f"**[Report of this sweep]({link})**\n\n" + "\n\n".join(_answers(study))
+    tracking.set_tags(store, run_id, {"touchstone.report": REPORT, NOTE: note})
+
+
+def _take(parts: dict[str, Any], *names: str) -> list[Any]:
+    """Take out the parts of these names, in their order: `categories_TASK` is one of categories, `CORPUS_quality` one of quality."""
+    taken = []
+    for name in names:
+        taken += [parts.pop(key) for key in list(parts) if key == name or key.startswith(f"{name}_") or key.endswith(f"_{name}")]
+    return taken
+
+
+def _answers(study: Study) -> list[str]:
+    """Say in a sentence for each task what came out: the best row, and which rows are better or worse than gold beyond chance."""
+    told = []
+    for task, kind in tasks_of(study.grid.cells).items():
+        score = main_score(kind)
+        entries = [(cell, entry_of(study.scores, cell, score)) for cell in study.grid.cells if cell.axes["task"] == task]
+        entries = [(cell, entry) for cell, entry in entries if not np.isnan(entry.value)]
+        if not entries:
+            continue
+        cell, best = max(entries, key=lambda pair: pair[1].value)
+        text = f"{task}: {row_name(cell, study.grid)} scores best, {score.title} {best.value:.3f}"
+        if not np.isnan(best.change):
+            text += f", {number(best.change, 3, True)} {best.second('change').partition(' ')[2]} against gold"
+            text += f" (p = {best.p_holm:.3f} after Holm's correction)" if best.p_holm >= 0.001 else " (p < 0.001 after Holm's correction)"
+        compared = [(one, entry) for one, entry in entries if not np.isnan(entry.change)]
+        better = [row_name(one, study.grid) for one, entry in compared if entry.mark and entry.change > 0]
+        worse = [row_name(one, study.grid) for one, entry in compared if entry.mark and entry.change < 0]
+        if compared:
+            text += f". Better than gold beyond chance: {_listed(better)}; worse: {_listed(worse)}"
+        told.append(text + ".")
+    return told + _worth(study)
+
+
+def _worth(study: Study) -> list[str]:
+    """Say for each learning curve what the best mixture is worth where gold is scarcest."""
+    told = []
+    tables = [table for table in study.tables if table.name.endswith("_equivalents")]
+    for rows in grouped(
+        [row for table in tables for row in table.rows if row.entries["n_gold"].value > 0], lambda row: row.labels[0]
+    ).values():
+        fewest = min(row.entries["n_gold"].value for row in rows)
+        best = max(
+            (row for row in rows if row.entries["n_gold"].value == fewest), key=lambda row: np.nan_to_num(row.entries["worth"].value)
+        )
+        curve, mixture, allowed = best.labels
+        told.append(
+            f"{curve}: with {allowed} of gold ({fewest:,.0f} sentences), {mixture} is worth {best.entries['worth'].word} gold sentences."
+        )
+    return told
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(dict.fromkeys(names)) or "none"
+
+
+def _strip(study: Study) -> list[tuple[str, str]]:
+    """Return the numbers at the top: best score of the last task, its gain, the test set, what was sent."""
+    grid = study.grid
+    task, kind = list(tasks_of(grid.cells).items())[-1]
+    score = main_score(kind)
+    entries = [(cell, entry_of(study.scores, cell, score)) for cell in grid.cells if cell.axes["task"] == task]
+    cell, best = max(entries, key=lambda pair: np.nan_to_num(pair[1].value, nan=-1))
+    table = cell.predictions
+    strip = [(f"{best.value:.3f}", f"{score.title} of {mixture_label(cell)}, {task}")]
+    if not np.isnan(best.change):
+        strip.append((number(best.change, 3, True) + best.mark, f"against gold, {best.second('change').partition(' ')[2]}"))
+    strip.append((f"{table['example_id'].nunique():,}", f"test sentences of {table['patient_id'].nunique():,} {unit_of(cell)}"))
+    n = cell.run.data.metrics.get("n_train")
+    return strip + ([(f"{n:,.0f}", "training sentences in the best row")] if n else [])

@@ -1,0 +1,373 @@
+"""Which cells stand in a table: the latest finished run of each configuration of a sweep, named by its axes, and what is missing.
+
+A cell is named by task, mixture, classifier, prompt, LLM and gold size; where two cells share all of these (`mixture.bronze.count`
+was swept, say) the settings in which they differ name them apart. Cells that learned from the same data with the same classifier
+are one row: gold alone does not depend on the prompt, nor bronze alone on how much gold there is.
+Does not score anything (comparisons.py) and knows no table (tables.py).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import pandas as pd
+
+from touchstone.cell import BOOKKEEPING, LLM_BOOKKEEPING
+from touchstone.data.targets import categories as scored_categories
+from touchstone.digest import digest
+from touchstone.errors import UserError, no_such
+from touchstone.report import reading
+from touchstone.schema import CategoryConfig, LabelledExample, TaxonomyConfig
+from touchstone.taxonomy import Taxonomy, taxonomy_of
+from touchstone.tracking import CELL, KIND, STATUS, Run, Store, latest_children
+
+AXES = ("task", "mixture", "classifier", "prompt", "llm", "gold", "variant")
+MIXTURES = ("zero_shot", "gold", "silver", "bronze", "gold_silver", "gold_bronze", "silver_bronze", "gold_silver_bronze")
+# What decides which cells may be compared: the same corpus, task and learner. The other sections make the rows of a table.
+SHARED = ("corpus", "taxonomy", "task", "classifier", "seed", "seeds")
+APART = ("corpus.pool", "corpus.source", "corpus.license", "corpus.citation", "task.llm_test_sentences")  # of SHARED, but not shared
+SUPERSEDED = "superseded"  # status of a run that a later one replaced, see closing.py
+REASON = 300  # characters of an error that a list of missing cells shows
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A finished cell.
+
+    Attributes
+    ----------
+    run : its run in the store.
+    config : the composed configuration.
+    axes : name -> value, for `AXES`; '' where an axis does not apply to the cell.
+    family : digest of what it shares with the cells it is compared with: corpus, task, gold size, test set, classifier, seeds.
+    setting : digest of corpus, task and taxonomy alone: where the LLM asked directly, which has no classifier, is compared.
+    predictions : see evaluate/predictions.py.
+    """
+
+    run: Run
+    config: Mapping[str, Any]
+    axes: Mapping[str, str]
+    family: str
+    setting: str
+    predictions: pd.DataFrame
+
+    @property
+    def run_id(self) -> str:
+        return self.run.info.run_id
+
+    @property
+    def kind(self) -> str:
+        return self.config["task"]["kind"]
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """What is scored, in the order of the tables."""
+        return scored_categories(self.kind, taxonomy(self.config))
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sources that its training set mixes; none for the LLM asked directly."""
+        if self.axes["mixture"] == "zero_shot":
+            return ()
+        return tuple(name for name in ("gold", "silver", "bronze") if self.config["mixture"][name]["use"])
+
+    def dataset(self, context: str) -> str:
+        """Return the digest of its training, dev or test set, '' where it has none."""
+        return self.run.data.tags.get(f"touchstone.dataset.{context}", "")
+
+    def generations(self) -> dict[str, str]:
+        """Return stage -> digest of the generated data set that it used."""
+        start = "touchstone.generation."
+        return {tag.removeprefix(start): value for tag, value in self.run.data.tags.items() if tag.startswith(start)}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The cells of a table.
+
+    Attributes
+    ----------
+    study : its name.
+    sweeps : the parent runs, oldest first; empty where the cells were run one by one.
+    cells : finished cells in table order.
+    missing : DataFrame with the columns of `AXES`, run_id, reason and command: a row for each cell without a finished run.
+    """
+
+    store: Store
+    study: str
+    sweeps: tuple[Run, ...]
+    cells: tuple[Cell, ...]
+    missing: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a table: the same training data and classifier on every task.
+
+    Attributes
+    ----------
+    axes : name -> value, for `AXES` but the task.
+    cells : task -> finished cell.
+    failed : task -> run id of a cell that did not finish.
+    """
+
+    axes: Mapping[str, str]
+    cells: Mapping[str, Cell]
+    failed: Mapping[str, str]
+
+
+def lines(grid: Grid) -> list[Line]:
+    """Return the rows of a grid, finished and missing, in table order."""
+    found: dict[tuple, Line] = {}
+
+    def line(axes: Mapping[str, str]) -> Line:
+        shared = {name: axes[name] for name in AXES if name != "task"}
+        return found.setdefault(tuple(shared.values()), Line(shared, {}, {}))
+
+    for cell in grid.cells:
+        line(cell.axes).cells[cell.axes["task"]] = cell  # type: ignore[index]
+    for row in grid.missing.to_dict("records"):
+        line(row).failed[row["task"]] = row["run_id"]  # type: ignore[index]
+    several = len({axes["gold"] for one in found.values() if (axes := one.axes)["gold"]}) > 1
+    return sorted(found.values(), key=lambda one: _order(one.axes, several))
+
+
+def collect(store: Store, study: str, sweep: str | None = None) -> Grid:
+    """Collect the latest finished cells of a study.
+
+    Parameters
+    ----------
+    study : value of `study` in the configuration, e.g. `two_directions`.
+    sweep : parent run id or its beginning, several separated by commas, or `all` for every run of the study; None takes the last
+        sweep, its missing cells filled with runs of the same command outside of it.
+
+    Raises
+    ------
+    UserError
+        If the store has no such study or sweep, or the sweep has no finished cell.
+    """
+    known = reading.search(store, study=study)
+    if not known:
+        raise UserError(no_such("study", study, reading.studies(store)))
+    parents = [run for run in known if run.data.tags.get(KIND) == "sweep"]
+    cells = [run for run in known if run.data.tags.get(KIND) == "cell"]
+    if sweep is None:
+        chosen = parents[-1:]
+    elif sweep == "all":
+        chosen = parents
+    else:
+        chosen = [_sweep(parents, name.strip(), study) for name in sweep.split(",")]
+    wanted = cells if sweep == "all" or not chosen else [run for parent in chosen for run in _children(store, parent)]
+    later = [run for run in cells if sweep is None and chosen and run.info.start_time >= chosen[0].info.start_time]
+    runs = _latest([*wanted, *later], {_command(run) for run in wanted})
+    return grid_of(store, study, chosen, runs)
+
+
+def grid_of(store: Store, study: str, sweeps: Sequence[Run], runs: Sequence[Run]) -> Grid:
+    """Return the grid of given runs, one for each cell."""
+    found = [_read(store, run) for run in runs if run.info.status == "FINISHED"]
+    cells = _merged(_with_variants([cell for cell in found if len(cell.predictions)]))
+    failed = [run for run in runs if run.info.status != "FINISHED" and run.data.tags.get(STATUS) != SUPERSEDED]
+    sizes = {cell.axes["gold"] for cell in cells if cell.axes["gold"]}
+    ordered = sorted(cells, key=lambda cell: (*_order(cell.axes, len(sizes) > 1), cell.axes["task"]))
+    return Grid(store, study, tuple(sweeps), tuple(ordered), _missing(store, failed, cells))
+
+
+@lru_cache(maxsize=64)
+def _taxonomy(text: str) -> Taxonomy:
+    plain = json.loads(text)
+    plain["categories"] = [CategoryConfig(**category) for category in plain["categories"]]
+    plain["examples"] = [LabelledExample(**example) for example in plain["examples"]]
+    return taxonomy_of(TaxonomyConfig(**plain))
+
+
+def taxonomy(config: Mapping[str, Any]) -> Taxonomy:
+    """Return the taxonomy that a cell's configuration holds."""
+    return _taxonomy(json.dumps(config["taxonomy"]))
+
+
+def mixture_order(name: str) -> tuple[int, str]:
+    """Return the sort key of a mixture: the papers' order, controls after."""
+    return (MIXTURES.index(name) if name in MIXTURES else len(MIXTURES), name)
+
+
+def gold_size(axis: str) -> float:
+    """Return the sort key of a gold size such as `10 patients`; all gold comes last."""
+    number = axis.partition(" ")[0].replace(",", "")
+    return float(number) if number.isdigit() else float("inf")
+
+
+def flatten(section: Any, start: str = "") -> dict[str, Any]:
+    """Return the leaves of nested dictionaries: dotted key -> value; lists are leaves."""
+    if not isinstance(section, Mapping):
+        return {start: section}
+    out: dict[str, Any] = {}
+    for key, value in section.items():
+        out |= flatten(value, f"{start}.{key}" if start else str(key))
+    return out
+
+
+def _sweep(parents: list[Run], name: str, study: str) -> Run:
+    found = [run for run in parents if run.info.run_id.startswith(name)]
+    if len(found) != 1:
+        raise UserError(f"study {study}: {'several sweeps begin with' if found else 'no sweep'} {name}. There are: {listed(parents)}")
+    return found[0]
+
+
+def _children(store: Store, parent: Run) -> list[Run]:
+    return latest_children(replace(store, experiment_id=parent.info.experiment_id), parent.info.run_id)
+
+
+def listed(parents: Iterable[Run]) -> str:
+    """Return sweeps by the beginning of their id and when they were started."""
+    return ", ".join(f"{run.info.run_id[:8]} ({pd.Timestamp(run.info.start_time, unit='ms'):%Y-%m-%d %H:%M})" for run in parents) or "none"
+
+
+def _latest(runs: Iterable[Run], commands: set[tuple]) -> list[Run]:
+    """Return for each cell key and each command the latest finished run, else the latest, in the order first started."""
+    latest: dict[tuple, Run] = {}
+    for run in sorted(runs, key=lambda run: run.info.start_time):
+        command = _command(run)
+        if command in commands and (command not in latest or run.info.status == "FINISHED" or latest[command].info.status != "FINISHED"):
+            latest[command] = run
+    return list(latest.values())
+
+
+def _command(run: Run) -> tuple:
+    """Return what was asked of a run: the axes and the overrides, in any order, wherever the LLM's answers came from.
+
+    Failed runs have no configuration to go by.
+    """
+    words = [word.strip("'") for word in run.data.tags.get("touchstone.command", "").split()[2:]]
+    asked = tuple(sorted(word for word in words if not word.startswith(("tracking.", "paths.", "debug=", "llm="))))
+    params = tuple(sorted((name, value) for name, value in run.data.params.items() if name not in ("llm", "threads")))
+    return (params, asked or run.data.tags.get(CELL, run.info.run_id))
+
+
+def _read(store: Store, run: Run) -> Cell:
+    config = reading.config(store, run)
+    params = run.data.params
+    direct = params.get("mixture") == "zero_shot"
+    uses_llm = direct or any(tag.startswith("touchstone.generation.") for tag in run.data.tags)
+    axes = {name: params.get(name, "") for name in AXES}
+    if not uses_llm:
+        axes |= {"prompt": "", "llm": ""}
+    axes |= {"gold": _gold(params), "variant": ""}
+    leaves = flatten({name: config.get(name) for name in SHARED})
+    shared = {key: value for key, value in leaves.items() if not key.startswith(APART)}
+    family = digest([shared, run.data.tags.get("touchstone.dataset.test", "")])
+    apart = ("classifier", "seed", "task.gold_")
+    setting = digest({key: value for key, value in shared.items() if not key.startswith(apart)})
+    return Cell(run, config, axes, family, setting, reading.predictions(store, run, with_scores=config["task"]["kind"] == "relation"))
+
+
+def _gold(params: Mapping[str, str]) -> str:
+    for name, unit in (("gold_sentences", "sentences"), ("gold_patients", "patients")):
+        if params.get(name, "all") != "all":
+            return f"{int(params[name]):,} {unit}"
+    return "all"
+
+
+def _with_variants(cells: list[Cell]) -> list[Cell]:
+    """Name cells apart that share all axes: by the settings in which they differ."""
+    groups: dict[tuple, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(tuple(cell.axes.values()), []).append(cell)
+    out = []
+    for group in groups.values():
+        leaves = [_leaves(cell.config) for cell in group]
+        keys = sorted({key for one in leaves for key in one if len({str(other.get(key)) for other in leaves}) > 1})
+        for cell, one in zip(group, leaves, strict=True):
+            out.append(replace(cell, axes={**cell.axes, "variant": ", ".join(f"{_short(key)}={one.get(key)}" for key in keys)}))
+    return out
+
+
+def _leaves(config: Mapping[str, Any]) -> dict[str, Any]:
+    plain = {name: value for name, value in config.items() if name not in (*BOOKKEEPING, "taxonomy", "prompt", "hydra")}
+    leaves = flatten(plain)
+    return {key: value for key, value in leaves.items() if not (key.startswith("llm.") and key.split(".")[1] in LLM_BOOKKEEPING)}
+
+
+def _short(key: str) -> str:
+    section, _, rest = key.partition(".")
+    return rest if section in ("mixture", "generation", "classifier") else key
+
+
+def _merged(cells: list[Cell]) -> list[Cell]:
+    """Keep one of the cells that learned the same: same training data, weights, classifier, seeds and test set; the last started.
+
+    Of cells that differ in the gold they were allowed but did not use, the one allowed most is kept: it is compared with that gold.
+    """
+    kept: dict[tuple, Cell] = {}
+    for cell in sorted(cells, key=lambda cell: (gold_size(cell.axes["gold"]), cell.run.info.start_time)):
+        what = cell.dataset("training") or cell.generations().get("zero_shot", cell.run_id)
+        weights = [cell.config["mixture"][name]["weight"] for name in cell.sources]
+        settings = digest([flatten(cell.config["classifier"]), cell.config["seed"], cell.config["seeds"], weights])
+        own = cell.axes["gold"] if "gold" in cell.sources else ""
+        kept[
+            (what, settings, cell.dataset("test"), cell.axes["task"], cell.axes["mixture"], cell.axes["prompt"], cell.axes["llm"], own)
+        ] = cell
+    alike = Counter(_without_gold(cell) for cell in kept.values())
+    return [
+        cell if "gold" in cell.sources or alike[_without_gold(cell)] > 1 else replace(cell, axes={**cell.axes, "gold": ""})
+        for cell in kept.values()
+    ]
+
+
+def _without_gold(cell: Cell) -> tuple[str, ...]:
+    return tuple(value for name, value in cell.axes.items() if name != "gold")
+
+
+def _order(axes: Mapping[str, str], several_sizes: bool) -> tuple:
+    own = gold_size(axes["gold"]) if axes["gold"] and several_sizes else 0
+    learns = axes["mixture"] != "zero_shot"
+    return (learns, axes["classifier"], own, axes["prompt"], axes["llm"], mixture_order(axes["mixture"]), axes["variant"])
+
+
+def _missing(store: Store, failed: Iterable[Run], finished: Iterable[Cell]) -> pd.DataFrame:
+    """List cells without a result, each once. They have no configuration; what a mixture is made of is taken from its name."""
+    known = {_named(cell.axes) for cell in finished}
+    rows = {}
+    for run in sorted(failed, key=lambda run: run.info.start_time):
+        params = run.data.params
+        sources = params.get("mixture", "").split("_")
+        axes = {name: params.get(name, "") for name in AXES} | {"variant": "", "gold": _gold(params) if "gold" in sources else ""}
+        if not {"silver", "bronze", "zero"} & set(sources):
+            axes |= {"prompt": "", "llm": ""}
+        if _named(axes) not in known:
+            command = run.data.tags.get("touchstone.command", "")
+            rows[_named(axes)] = {**axes, "run_id": run.info.run_id, "reason": _reason(store, run), "command": command}
+    return pd.DataFrame(list(rows.values()), columns=[*AXES, "run_id", "reason", "command"])
+
+
+def _named(axes: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(axes[name] for name in AXES if name not in ("llm", "variant"))
+
+
+def _reason(store: Store, run: Run) -> str:
+    """Return why a run has no result: the kind of error and what it said; of a traceback the last line."""
+    told = reading.text(store, run, "error.txt").strip()
+    told = told.splitlines()[-1] if told.startswith("Traceback") else " ".join(told.split())
+    told = told if len(told) <= REASON else told[:REASON].rsplit(" ", 1)[0] + " ..."
+    state = run.data.tags.get(STATUS, {"RUNNING": "not finished: still running, or killed"}.get(run.info.status, run.info.status.lower()))
+    return told if told.startswith(state) else f"{state}: {told}" if told else state
+
+
+def sweep_of(store: Store, name: str) -> tuple[Run, list[Run]]:
+    """Return a sweep by its id or the beginning of it (`last` is the newest), and the latest run of each of its cells.
+
+    Raises
+    ------
+    UserError
+        If there is no such sweep; the message lists what there is.
+    """
+    parents = reading.search(store, kind="sweep")
+    if not parents:
+        raise UserError("the store has no sweep yet; run one: python run.py -m mixture=gold,gold_silver")
+    parent = parents[-1] if name == "last" else _sweep(parents, name, "any")
+    return parent, _children(store, parent)

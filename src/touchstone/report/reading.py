@@ -1,0 +1,118 @@
+"""What the reports read from the tracking store: runs, their files, and frames out of them.
+
+Works on a store of this machine, on a server, and on a folder that somebody sent: there the artefact paths in the database are
+those of another machine, and the files are looked for beside the database. Does not interpret anything (grid.py does).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from touchstone.data.examples import read_parquet
+from touchstone.errors import UserError
+from touchstone.evaluate.predictions import COLUMNS
+from touchstone.tracking import KIND, PARENT, STUDY, Run, Store, artifacts
+
+TOP_LEVEL = re.compile(r"^(?=\w)", re.MULTILINE)  # where a section of a configuration begins
+YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # five times faster, where libyaml is there
+WITHHELD = re.compile(r"\[\d+ characters, sha256 [0-9a-f]{8}\]")  # what stands for restricted text, see llm/guard.py
+
+
+def search(store: Store, **tags: str) -> list[Run]:
+    """Return the active runs of all experiments that have these tags (`kind`, `study`, `parent`, or a full name), oldest first."""
+    names = {"kind": KIND, "study": STUDY, "parent": PARENT}
+    filters = " and ".join(f"tags.`{names.get(name, name)}` = '{value}'" for name, value in tags.items())
+    experiments = [experiment.experiment_id for experiment in store.client.search_experiments()]
+    found: list[Run] = []
+    token = None
+    while experiments:
+        page = store.client.search_runs(experiments, filters, max_results=1000, order_by=["attributes.start_time ASC"], page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            break
+    return found
+
+
+def studies(store: Store) -> list[str]:
+    """Return the studies that the store has runs of."""
+    return sorted({run.data.tags[STUDY] for kind in ("cell", "sweep") for run in search(store, kind=kind) if STUDY in run.data.tags})
+
+
+def file(store: Store, run: Run, path: str) -> Path | None:
+    """Return a run's artefact as a local file, None where the run has none; from a server that file alone is downloaded."""
+    place = run.info.artifact_uri
+    if "://" in place and not place.startswith("file:"):
+        listed = {item.path for item in store.client.list_artifacts(run.info.run_id, str(Path(path).parent).removeprefix("."))}
+        return Path(store.client.download_artifacts(run.info.run_id, path)) if path in listed else None
+    try:
+        found = artifacts(store, run) / path
+    except UserError:  # a run that wrote nothing has no folder
+        return None
+    return found if found.is_file() else None
+
+
+def text(store: Store, run: Run, path: str) -> str:
+    """Return a text artefact, '' where the run has none."""
+    found = file(store, run, path)
+    return found.read_text(encoding="utf-8") if found else ""
+
+
+def config(store: Store, run: Run) -> dict[str, Any]:
+    """Return the composed configuration of a cell, {} where none was logged. It is not to be changed: cells share their sections."""
+    content = text(store, run, "config.yaml")
+    return {name: value for section in TOP_LEVEL.split(content) if section.strip() for name, value in _section(section).items()}
+
+
+@lru_cache(maxsize=512)  # cells of a grid differ in a few sections; the others are read once
+def _section(content: str) -> dict[str, Any]:
+    return yaml.load(content, Loader=YAML)
+
+
+def json_file(store: Store, run: Run, path: str) -> Any:
+    """Return a JSON artefact, None where the run has none."""
+    content = text(store, run, path)
+    return json.loads(content) if content else None
+
+
+def table(store: Store, run: Run, name: str) -> pd.DataFrame:
+    """Return `tables/NAME.csv` of a run; an empty frame where it has none or an empty one."""
+    return csv(store, run, f"tables/{name}.csv")
+
+
+def csv(store: Store, run: Run, path: str) -> pd.DataFrame:
+    """Return a CSV artefact; an empty frame where the run has none. The word `none` is a category, not a missing value."""
+    found = file(store, run, path)
+    if found is None or not found.read_text(encoding="utf-8").strip():
+        return pd.DataFrame()
+    return pd.read_csv(found, keep_default_na=False, na_values=[""])
+
+
+def predictions(store: Store, run: Run, with_scores: bool = True) -> pd.DataFrame:
+    """Return the predictions table of a cell (see evaluate/predictions.py); an empty frame where it has none.
+
+    Ids are plain Python strings: the tables go through them one by one.
+    """
+    found = file(store, run, "predictions/predictions.parquet")
+    if found is None:
+        return pd.DataFrame()
+    table = pd.read_parquet(found, columns=[name for name in COLUMNS if with_scores or name != "score"])
+    return table.astype(dict.fromkeys(("example_id", "doc_id", "patient_id"), object))
+
+
+def examples(store: Store, run: Run, path: str) -> pd.DataFrame:
+    """Return an example table: `datasets/training.parquet` of a cell, `examples.parquet` of a generation; empty where there is none."""
+    found = file(store, run, path)
+    return pd.DataFrame() if found is None else read_parquet(found)
+
+
+def withheld(frame: pd.DataFrame) -> bool:
+    """Return whether the text of a table was replaced by digests because its corpus is restricted."""
+    return bool(len(frame)) and "text" in frame and all(WITHHELD.fullmatch(str(value)) for value in frame["text"].head(5))
