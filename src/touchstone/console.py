@@ -1,0 +1,194 @@
+"""The command line of run.py: hands over to Hydra, and tells every mistake in one line.
+
+Hydra prints tracebacks and several lines for a wrong override; here its exceptions are caught, boiled down to what was wrong, where,
+and what there is instead. `debug=true` (or HYDRA_FULL_ERROR=1) shows the traceback. Imports nothing heavy before a cell runs.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+
+import hydra
+from omegaconf import DictConfig
+
+from touchstone import schema
+from touchstone.errors import EstimateOnly, PendingRequests, UserError, no_such
+
+kept_error: list[Exception] = []  # of a single run, from the job to main
+
+EXIT_OK, EXIT_ERROR, EXIT_INTERRUPTED = 0, 1, 130
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run Hydra with `arguments` and return the exit status: 0, 1 after an error, 130 after Ctrl-C."""
+    debug = os.environ.get("HYDRA_FULL_ERROR") == "1" or any(argument.replace(" ", "").lower() == "debug=true" for argument in arguments)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
+    schema.register()
+    _show_callbacks_where_they_are()
+    signal.signal(signal.SIGTERM, _interrupt)  # a scheduler's way to ask for an end: as Ctrl-C
+    from touchstone import sweep  # light: mlflow is imported when a sweep starts
+
+    status, error = EXIT_ERROR, None
+    kept_error.clear()
+    try:
+        sys.argv = [sys.argv[0], *map(_one_value, sweep.resume_arguments(arguments))]
+        hydra.main(config_path=str(schema.conf_dir()), config_name="config", version_base="1.3")(_job)()
+        status = EXIT_OK
+        if kept_error:
+            raise kept_error[0]
+    except KeyboardInterrupt:
+        status = EXIT_INTERRUPTED
+        print("interrupted: what was finished is kept; the same command goes on from there", file=sys.stderr)
+    except (PendingRequests, EstimateOnly) as stop:
+        print(stop)
+        status = EXIT_OK if not sweep.is_multirun() else EXIT_ERROR
+    except SystemExit as stop:
+        status = stop.code if isinstance(stop.code, int) else EXIT_ERROR
+    except sweep.Stopped as stop:
+        status, error = EXIT_ERROR, stop.__cause__
+    except Exception as raised:  # noqa: BLE001 - the one place where errors are told
+        status, error = EXIT_ERROR, raised
+    if error is not None:
+        _tell(error, arguments, debug)
+    try:
+        return max(status, sweep.close(failed=error is not None, interrupted=status == EXIT_INTERRUPTED))
+    except Exception as second:  # noqa: BLE001 - as above: the store cannot be written now
+        _tell(second, arguments, debug)
+        return EXIT_ERROR
+
+
+def _tell(error: BaseException, arguments: Sequence[str], debug: bool) -> None:
+    if debug:
+        traceback.print_exception(error)
+    else:
+        print(f"error: {explain(error, arguments)}", file=sys.stderr)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _one_value(argument: str) -> str:
+    """Quote PATH,PATH of llm.recording: two files to replay, where Hydra would read two values of an axis.
+
+    >>> _one_value("llm.recording=a.jsonl,b.jsonl")
+    'llm.recording="a.jsonl,b.jsonl"'
+    """
+    key, equals, value = argument.partition("=")
+    if key != "llm.recording" or "," not in value or value[:1] in "'\"":
+        return argument
+    return f'{key}{equals}"{value}"'
+
+
+def _job(composed: DictConfig):
+    """What Hydra calls for each cell."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from touchstone.cell import run_job
+
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        return run_job(composed)  # Hydra must see the failure, to go on with the other cells and exit with 1
+    try:
+        return run_job(composed)
+    except Exception as error:  # noqa: BLE001 - told by main, without the lines that Hydra would add
+        kept_error.append(error)
+        return None
+
+
+def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:
+    """Return one line for an exception: ours as they are, Hydra's boiled down, foreign ones with the way to the traceback.
+
+    >>> explain(UserError("seeds=0: must be at least 1"))
+    'seeds=0: must be at least 1'
+    """
+    if isinstance(error, UserError):
+        return " ".join(str(error).split())
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    for link in chain:
+        if isinstance(link, UserError):
+            return " ".join(str(link).split())
+    if plugin := re.search(r"Unknown plugin class : 'hydra_plugins\.(hydra_(\w+)_(?:launcher|sweeper))\.", str(chain[0])):
+        more = " && pip install --no-deps hydra-ray-launcher==1.2.2" if plugin[2] == "ray" else ""  # its cloudpickle is too old for joblib
+        return f"{plugin[1].replace('_', '-')} is not installed: pip install 'touchstone[{plugin[2]}]'{more}"
+    if isinstance(chain[0], OSError) and chain[0].errno == errno.ENOSPC:
+        return f"{chain[0].filename or 'a file'}: no space left; free some, then the same command runs just what is missing"
+    for link in chain:
+        told = _explain_hydra(link, chain, arguments)
+        if told:
+            return told
+    first = (str(chain[0]).strip().splitlines() or ["no message"])[0]
+    return f"{type(chain[0]).__name__}: {first} (debug=true shows the traceback)"
+
+
+def _explain_hydra(error: BaseException, chain: Sequence[BaseException], arguments: Sequence[str]) -> str | None:
+    text = "\n".join(str(link) for link in chain)
+    name = type(error).__name__
+    if name == "MissingConfigException" and (found := re.search(r"Could not find '([^']+)/([^'/]+)'", text)):
+        return f"{found[1]}={found[2]}: {no_such(found[1], found[2], _options(found[1]))}"
+    if "Ambiguous value for argument" in text and (found := re.search(r"Ambiguous value for argument '([^=']+)=([^']*)'", text)):
+        group, values = found[1], [value.strip() for value in found[2].split(",")]
+        options = _options(group)
+        wrong = [value for value in values if options and value not in options]
+        if wrong:
+            return f"{found[0].split(chr(39))[1]}: {no_such(group, wrong[0], options)}"
+        return f"{group}={found[2]}: several values make a sweep; add -m: python run.py -m {' '.join(arguments)}"
+    if (found := re.search(r"Error merging override (\S+)", text)) and (why := re.search(r"Value .* could not be converted to \w+", text)):
+        return f"{found[1]}: {why[0]}"
+    if name in ("ConfigKeyError", "ConfigAttributeError") or "not in '" in text:
+        if found := re.search(r"Key '([^']+)' (?:is )?not in '(\w+)'", text):
+            where = re.search(r"full_key: (\S+)", text)
+            full = where[1] if where else found[1]
+            wrong = next((argument for argument in arguments if argument.lstrip("+~").startswith(full + "=")), full)
+            keys = _fields(found[2])
+            parent = full.rpartition(".")[0]
+            return f"{wrong}: {no_such('key', found[1], keys)}" + (f" (below {parent})" if parent else "")
+    if (
+        name == "ConfigCompositionException"
+        and (found := re.search(r"Could not override '([^']+)'", text))
+        and "No match in the defaults list" in text
+    ):
+        return f"{found[1]}: {no_such('config group', found[1], _groups())}"
+    if name in ("ValidationError", "UnsupportedValueType", "InterpolationKeyError", "MissingMandatoryValue", "OverrideParseException"):
+        where = re.search(r"full_key: (\S+)", text)
+        first = str(error).strip().splitlines()[0]
+        return f"{where[1]}: {first}" if where else first
+    if name in ("ConfigCompositionException", "HydraException", "ConfigIndexError", "GrammarParseError"):
+        return " ".join(str(chain[-1]).split())[:400] or None
+    return None
+
+
+def _options(group: str) -> list[str]:
+    folder = schema.conf_dir() / group
+    own = ["basic"] if group == "hydra/launcher" else []
+    return sorted([*own, *(path.stem for path in folder.glob("*.yaml"))]) if folder.is_dir() else []
+
+
+def _groups() -> list[str]:
+    return sorted(path.name for path in schema.conf_dir().iterdir() if path.is_dir())
+
+
+def _fields(class_name: str) -> list[str]:
+    found = getattr(schema, class_name, None)
+    return list(getattr(found, "__dataclass_fields__", {})) if found else []
+
+
+def _show_callbacks_where_they_are() -> None:
+    """Register the sweep callback so that conf/config.yaml can name it."""
+    from hydra.core.config_store import ConfigStore
+
+    ConfigStore.instance().store(
+        group="hydra/callbacks",
+        name="touchstone",
+        node={"touchstone": {"_target_": "touchstone.sweep.SweepCallback"}},
+        provider="touchstone",
+    )

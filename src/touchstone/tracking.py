@@ -1,0 +1,407 @@
+"""The tracking store: experiments, runs and their places. With logbook.py, which writes what a cell yields, all that imports mlflow.
+
+One experiment per study, one parent run per sweep, one child run per cell; each generated data set is a run of its own that the
+cells link to. A run becomes FINISHED last, so a reader of finished runs never meets a half-written one.
+Default store: SQLite with an absolute path and an explicit artefact folder (without one, artefacts land in whatever working folder
+created the experiment). A server that does not answer is waited for: MLflow's client repeats a request MLFLOW_HTTP_REQUEST_MAX_RETRIES
+times (here 8, about 6 minutes), after which the cell fails and says how to go on.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+import shutil
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "8")  # waits of 0, 4, 8, ... 120 s
+
+import mlflow
+import pandas as pd
+from filelock import FileLock
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+
+from touchstone.errors import UserError
+
+log = logging.getLogger(__name__)
+for _name in ("mlflow.store.db.utils", "alembic", "mlflow.tracking.fluent"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)  # a new database is no news, and what fails is raised
+
+CELL, STATUS, STUDY, KIND, SWEEP = "touchstone.cell", "touchstone.status", "touchstone.study", "touchstone.kind", "touchstone.sweep"
+PARENT = "mlflow.parentRunId"
+FOLDER, HOST, LAUNCH, COMMAND = "touchstone.sweep_dir", "touchstone.host", "touchstone.launch", "touchstone.command"
+SUPERSEDED = "superseded"  # the status of a run that a later one replaced
+PLACES = 4  # metrics are rounded to what the run list can show
+BANNER = (
+    "What is LLM-made training data worth? Rows are cells of the grid; sort by `test/macro_f1`. "
+    "Parents are sweeps and carry the result table; `generation` runs hold the synthetic data."
+)
+
+
+@dataclass(frozen=True)
+class Store:
+    """An opened tracking store: client, URI, the experiment's id, name and artefact location, and the local folder for locks."""
+
+    client: MlflowClient
+    uri: str
+    experiment_id: str
+    experiment: str
+    folder: Path
+    location: str = ""
+
+
+def default_uri(folder: str | Path) -> str:
+    """Return the URI of the embedded store in `folder`."""
+    return f"sqlite:///{Path(folder).resolve() / 'mlflow.db'}"
+
+
+def readable_uri(uri: str) -> str:
+    """Return the URI without user and password."""
+    scheme, _, rest = uri.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}" if "@" in rest else uri
+
+
+def open_store(uri: str | None, experiment: str, folder: str | Path) -> Store:
+    """Open the store, creating database and experiment where they are missing.
+
+    Two processes that meet a missing database would race in its migration, so creation happens under a file lock, and aside: a process
+    killed in a migration leaves a database that cannot be opened again.
+
+    Raises
+    ------
+    UserError
+        If the store cannot be reached or written.
+    """
+    folder = Path(folder).resolve()
+    embedded = uri is None
+    uri = default_uri(folder) if embedded else uri
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(str(folder / "store.lock")):
+            if embedded:
+                _create(folder / "mlflow.db")
+            mlflow.set_tracking_uri(uri)
+            client = MlflowClient(tracking_uri=uri)
+            found = client.get_experiment_by_name(experiment)
+            if found is None:
+                location = (folder / "artifacts" / experiment).as_uri() if embedded or uri.startswith("sqlite") else None
+                tags = {"mlflow.note.content": BANNER, "mlflow.experimentKind": "custom_model_development"}
+                found = client.get_experiment(client.create_experiment(experiment, artifact_location=location, tags=tags))
+            elif found.lifecycle_stage == "deleted":
+                raise UserError(
+                    f"experiment {experiment!r} was deleted in the store; restore it, or choose another: tracking.experiment=NAME"
+                )
+    except OSError as error:
+        raise UserError(
+            f"cannot write the tracking store in {folder}: {error.strerror}; set paths.store, or a server: tracking.uri=..."
+        ) from error
+    except MlflowException as error:
+        raise UserError(f"cannot open the tracking store {readable_uri(uri)}: {_reason(error)}") from error
+    return Store(client, uri, found.experiment_id, experiment, folder, found.artifact_location)
+
+
+def _create(database: Path) -> None:
+    """Make an empty database where there is none: aside, then renamed."""
+    if database.exists():
+        return
+    aside = database.with_name("new-mlflow.db")
+    for left in database.parent.glob("new-mlflow.db*"):
+        left.unlink()
+    MlflowClient(tracking_uri=f"sqlite:///{aside}").search_experiments(max_results=1)
+    aside.replace(database)
+
+
+def open_existing(where: str | Path) -> Store:
+    """Open a store for reading: a folder with mlflow.db (one that somebody sent, too), the database file, or a URI.
+
+    The store belongs to no experiment; nothing is created.
+
+    Raises
+    ------
+    UserError
+        If there is no store, or it cannot be opened by this version of MLflow.
+    """
+    uri = str(where)
+    folder = Path.cwd()
+    if "://" not in uri or uri.startswith("sqlite:"):
+        path = Path(uri.partition(":///")[2] or uri).expanduser().resolve()
+        path = path / "mlflow.db" if path.is_dir() else path
+        if not path.is_file():
+            raise UserError(f"no tracking store in {where}; run a sweep first, or name the store: --store FOLDER_OR_URI")
+        folder, uri = path.parent, f"sqlite:///{path}"
+    mlflow.set_tracking_uri(uri)
+    client = MlflowClient(tracking_uri=uri)
+    try:
+        client.search_experiments(max_results=1)
+    except MlflowException as error:
+        raise UserError(f"cannot open the tracking store {readable_uri(uri)}: {_reason(error)}") from error
+    return Store(client, uri, "", "", folder)
+
+
+def find_run(store: Store, run_id: str) -> Run:
+    """Return a run by its id or by an unambiguous beginning of it.
+
+    Raises
+    ------
+    UserError
+        If there is none, or several.
+    """
+    try:
+        return store.client.get_run(run_id)
+    except MlflowException:
+        pass
+    experiments = [experiment.experiment_id for experiment in store.client.search_experiments()]
+    found = [run for run in store.client.search_runs(experiments, max_results=5000) if run.info.run_id.startswith(run_id)]
+    if len(found) != 1:
+        raise UserError(
+            f"{'no run' if not found else f'{len(found)} runs'} with an id that begins with {run_id!r} in {readable_uri(store.uri)}"
+        )
+    return found[0]
+
+
+def artifacts(store: Store, run: Run) -> Path:
+    """Return a local folder with a run's artefacts, also when the store was moved since: the paths inside it are absolute.
+
+    Raises
+    ------
+    UserError
+        If the artefacts are not where the store says, nor beside it.
+    """
+    uri = run.info.artifact_uri
+    if not uri.startswith("file:") and "://" in uri:
+        return Path(mlflow.artifacts.download_artifacts(run_id=run.info.run_id, tracking_uri=store.uri))
+    place = Path(uri.removeprefix("file://"))
+    if place.exists():
+        return place
+    experiment = store.client.get_experiment(run.info.experiment_id).name
+    beside = store.folder / "artifacts" / experiment / run.info.run_id / "artifacts"
+    if not beside.exists():
+        raise UserError(
+            f"run {run.info.run_id}: its artefacts are neither at {place} nor at {beside}; send the artefact folder with the store"
+        )
+    return beside
+
+
+def start_run(store: Store, name: str, *, tags: Mapping[str, str], params: Mapping[str, Any], parent: str | None = None) -> str:
+    """Start a run and return its id; it stays RUNNING until `end_run`."""
+    all_tags = {**tags, **({PARENT: parent} if parent else {})}
+    run = store.client.create_run(store.experiment_id, run_name=name, tags=all_tags)
+    if params:
+        store.client.log_batch(run.info.run_id, params=[Param(key, str(value)) for key, value in params.items()])
+    return run.info.run_id
+
+
+def end_run(store: Store, run_id: str, status: str) -> None:
+    """Close a run: FINISHED, FAILED or KILLED."""
+    store.client.set_terminated(run_id, status)
+
+
+@contextmanager
+def failing_clearly(store: Store, run_id: str, restricted: bool = False) -> Iterator[None]:
+    """Mark the run FAILED with the traceback in error.txt when the body raises, and pass the error on.
+
+    For restricted corpora the file names the error's type and place only: the message of a foreign exception could quote text.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not is_away(error):  # to a server that does not answer, its own failure cannot be told either
+            told = str(error) if isinstance(error, UserError) else _traceback(error, restricted)
+            with _best_effort(run_id):
+                set_tags(store, run_id, {STATUS: type(error).__name__})
+                end_run(store, run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+                log_text(store, run_id, told + "\n", "error.txt")
+        raise
+
+
+@contextmanager
+def telling_trouble(store: Store) -> Iterator[None]:
+    """Turn an error of the store itself (no answer, no space) into one line that says how to go on.
+
+    Raises
+    ------
+    UserError
+        In its place.
+    """
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        trouble = store_trouble(store, error)
+        if trouble is None:
+            raise
+        raise UserError(trouble) from error
+
+
+def store_trouble(store: Store, error: BaseException) -> str | None:
+    """Return what to tell about an error of the store itself, None for any other error."""
+    way_out = "what is finished is kept; then the same command runs just what is missing"
+    if is_away(error):
+        return f"the tracking server {readable_uri(store.uri)} does not answer; start it, {way_out}"
+    if isinstance(error, MlflowException) and "sqlite3.OperationalError" in str(error):
+        return f"cannot write the tracking store {readable_uri(store.uri)}: {_reason(error)}; mend that, {way_out}"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
+        return f"cannot write {error.filename or 'a file'}: {error.strerror}; free some space, {way_out}"
+    return None
+
+
+def is_away(error: BaseException) -> bool:
+    """Return whether an error says that the tracking server did not answer, or only with server errors, until MLflow's client gave up."""
+    return isinstance(error, MlflowException) and str(error).startswith("API request to ")
+
+
+@contextmanager
+def _best_effort(run_id: str) -> Iterator[None]:
+    """Let the writing of a failure fail, with a warning: the failure itself must be told."""
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        log.warning("the failure of run %s could not be written to the store: %s", run_id, _reason(error))
+
+
+@contextmanager
+def artifact_folder(store: Store, run_id: str) -> Iterator[Path]:
+    """Give a folder whose files become the run's artefacts: in place where the store is a local one, else uploaded at the end."""
+    if store.location.startswith("file:"):
+        folder = Path(store.location.removeprefix("file://")) / run_id / "artifacts"
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        yield Path(temporary)
+        store.client.log_artifacts(run_id, temporary)
+
+
+def cell_runs(store: Store, parent: str, key: str) -> list[Run]:
+    """Return the runs of one cell under a parent, latest first."""
+    filters = f"tags.`{PARENT}` = '{parent}' and tags.`{CELL}` = '{key}'"
+    return list(store.client.search_runs([store.experiment_id], filters, order_by=["attributes.start_time DESC"]))
+
+
+def supersede(store: Store, run: Run) -> None:
+    """Mark a run that another one replaces; one that its process left RUNNING becomes KILLED."""
+    set_tags(store, run.info.run_id, {STATUS: SUPERSEDED})
+    if run.info.status == "RUNNING":
+        end_run(store, run.info.run_id, "KILLED")
+
+
+def unfinished_sweeps(store: Store, key: str) -> Iterator[Run]:
+    """Yield the parents of sweeps with one command and code, latest first, up to the first that finished."""
+    filters = f"tags.`{SWEEP}` = '{key}'"
+    for run in store.client.search_runs([store.experiment_id], filters, max_results=50, order_by=["attributes.start_time DESC"]):
+        if run.info.status == "FINISHED":
+            return
+        yield run
+
+
+def reopen_run(store: Store, run_id: str) -> int:
+    """Set a parent to RUNNING again and return how often its sweep was launched before."""
+    launches = int(store.client.get_run(run_id).data.tags.get(LAUNCH, "1"))
+    store.client.update_run(run_id, status="RUNNING")
+    return launches
+
+
+def children(store: Store, parent: str) -> list[Run]:
+    """Return the runs of a parent's cells, oldest first; a cell run again after a failure has several."""
+    found: list[Run] = []
+    token = None
+    while True:
+        page = store.client.search_runs(
+            [store.experiment_id],
+            f"tags.`{PARENT}` = '{parent}'",
+            max_results=1000,
+            order_by=["attributes.start_time ASC"],
+            page_token=token,
+        )
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def latest_children(store: Store, parent: str) -> list[Run]:
+    """Return one run per cell of a parent: the finished one, else the latest; in the order in which the cells were first started."""
+    latest: dict[str, Run] = {}
+    for run in children(store, parent):
+        if run.data.tags.get(STATUS) == SUPERSEDED:
+            continue
+        key = run.data.tags.get(CELL, run.info.run_id)
+        if key not in latest or latest[key].info.status != "FINISHED":
+            latest[key] = run
+    return list(latest.values())
+
+
+def table(store: Store, run_id: str, name: str) -> pd.DataFrame:
+    """Read back a table of a cell: `tables/NAME.csv`."""
+    path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=f"tables/{name}.csv", tracking_uri=store.uri)
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+
+
+def log_text(store: Store, run_id: str, text: str, path: str) -> None:
+    """Write a text artefact to a run."""
+    store.client.log_text(run_id, text, path)
+
+
+def set_tags(store: Store, run_id: str, tags: Mapping[str, str]) -> None:
+    """Set tags of a run."""
+    store.client.log_batch(run_id, tags=[RunTag(key, str(value)[:5000]) for key, value in tags.items()])
+
+
+def log_metrics(store: Store, run_id: str, values: Mapping[str, float]) -> None:
+    """Log metrics, rounded to what the run list can show."""
+    store.client.log_batch(run_id, metrics=entries(values))
+
+
+def entries(values: Mapping[str, float]) -> list[Metric]:
+    """Return metrics as MLflow takes them, rounded to what the run list can show."""
+    now = int(time.time() * 1000)
+    return [Metric(key, round(float(value), PLACES), now, 0) for key, value in values.items()]
+
+
+def _traceback(error: BaseException, restricted: bool) -> str:
+    if not restricted:
+        return "".join(traceback.format_exception(error))
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{type(error).__name__} (message withheld: restricted corpus)\n" + "".join(
+        f"  {f.filename}:{f.lineno} {f.name}\n" for f in frames
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Return what an error says in one line; of a database driver's many lines, the driver's own."""
+    text = str(error).strip() or type(error).__name__
+    driver = re.search(r"\(sqlite3\.OperationalError\) (.+)", text)
+    return (driver[1] if driver else text.splitlines()[0])[:300]
+
+
+class _Waiting(logging.Filter):
+    """Tells a repeated request to the tracking server in words; urllib3 prints the representation of its objects."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if str(record.msg).startswith("Retrying (") and isinstance(record.args, tuple) and record.args:
+            left = getattr(record.args[0], "total", "some")
+            record.msg, record.args = "the tracking server does not answer; waiting, %s more tries", (left,)
+        return True
+
+
+logging.getLogger("urllib3.connectionpool").addFilter(_Waiting())
+
+
+def delete_run(store: Store, run_id: str) -> None:
+    """Delete a run and what it wrote to the embedded store."""
+    location = store.client.get_run(run_id).info.artifact_uri
+    store.client.delete_run(run_id)
+    if location.startswith("file:"):
+        shutil.rmtree(location.removeprefix("file://"), ignore_errors=True)
