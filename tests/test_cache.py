@@ -1,0 +1,98 @@
+import json
+import multiprocessing
+import stat
+import time
+
+import pytest
+
+from touchstone.cache import MARKER, cached, entries, prune, verify
+from touchstone.errors import UserError
+
+
+def store(value, folder):
+    (folder / "value.json").write_text(json.dumps(value))
+
+
+def load(folder):
+    return json.loads((folder / "value.json").read_text())
+
+
+def get(folder, key, compute=lambda: 1, version=1):
+    return cached(folder, "stage", key, version, compute, store, load)
+
+
+def test_a_result_is_computed_once_and_then_reused(tmp_path):
+    calls = []
+    for expected in (False, True):
+        assert get(tmp_path, {"a": 1}, lambda: calls.append(1) or 5) == (5, expected)
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("change", [{"key": {"a": 2}}, {"version": 2}])
+def test_another_key_or_version_never_hits(tmp_path, change):
+    get(tmp_path, {"a": 1})
+    assert get(tmp_path, **{"key": {"a": 1}, "compute": lambda: 9, **change}) == (9, False)
+
+
+def test_nothing_is_stored_when_the_computation_fails(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        get(tmp_path, {"a": 1}, lambda: 1 / 0)
+    assert list(entries(tmp_path)) == [] and get(tmp_path, {"a": 1}) == (1, False)
+
+
+def test_a_result_that_must_not_be_kept_is_computed_again(tmp_path):
+    for value in (1, 2):
+        assert cached(tmp_path, "stage", {}, 1, lambda value=value: value, store, load, keep=lambda _: False) == (value, False)
+    assert list(entries(tmp_path)) == []
+
+
+def test_a_folder_without_its_marker_is_no_result(tmp_path):
+    get(tmp_path, {"a": 1})
+    next(tmp_path.rglob(MARKER)).unlink()
+    assert get(tmp_path, {"a": 1}, lambda: 2) == (2, False)
+
+
+def test_files_are_for_the_owner_only(tmp_path):
+    get(tmp_path / "cache", {"a": 1})
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "cache").rglob("*") if not path.name.endswith(".lock")}
+    assert modes["value.json"] == modes[MARKER] == 0o600 and modes["stage"] == 0o700
+
+
+def slow(folder, results):
+    def compute():
+        time.sleep(0.5)
+        with open(folder / "calls", "a") as handle:
+            handle.write("x")
+        return 3
+
+    results.put(get(folder, {"a": 1}, compute))
+
+
+def test_processes_that_need_the_same_result_compute_it_once(tmp_path):
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    workers = [context.Process(target=slow, args=(tmp_path, results)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    found = [results.get(timeout=30) for _ in workers]
+    for worker in workers:
+        worker.join()
+    assert [value for value, _ in found] == [3] * 4 and sum(not reused for _, reused in found) == 1
+    assert (tmp_path / "calls").read_text() == "x"
+
+
+def test_verify_finds_what_was_changed_and_prune_removes_it(tmp_path):
+    get(tmp_path, {"a": 1})
+    assert verify(tmp_path) == []
+    next(tmp_path.rglob("value.json")).write_text("7")
+    assert [fault for _, fault in verify(tmp_path)] == ["value.json has changed"]
+    next(tmp_path.rglob("value.json")).unlink()
+    assert [fault for _, fault in verify(tmp_path)] == ["value.json is gone"]
+    assert prune(tmp_path, older_than_days=1) == 0 and prune(tmp_path, stage="other") == 0 and prune(tmp_path) == 1
+    assert list(entries(tmp_path)) == []
+
+
+def test_an_unwritable_cache_is_one_clear_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="paths.cache"):
+        get(tmp_path / "file", {"a": 1})
