@@ -81,8 +81,9 @@ def undisturbed(tmp_path_factory):
 def test_a_sweep_killed_at_random_moments_ends_as_an_undisturbed_one(undisturbed, tmp_path):
     _, reference, (cold, warm) = undisturbed
     draw = random.Random(20)
-    # two while the store is made, the others anywhere in a sweep; a moment after its end kills nothing and begins the next sweep
-    moments = [draw.randrange(1, cold - warm) for _ in range(2)] + [draw.randrange(1, warm) for _ in range(100)]
+    making = cold - warm  # writes that make the store
+    # two while it is made, one right after, the others anywhere in a sweep; a moment after its end kills nothing and begins the next sweep
+    moments = [*(draw.randrange(1, making) for _ in range(2)), draw.randrange(making, cold), *(draw.randrange(1, warm) for _ in range(100))]
     killed = continued = 0
     for moment in moments:
         done = run(*GRID, cwd=tmp_path, die_at=moment)
@@ -134,6 +135,18 @@ def test_each_failure_stands_on_its_own_run_and_the_others_finish(undisturbed):
     assert (
         len(told) == 2 and any("task.gold_patients=0: must be" in text for text in told) and any("has 25 patients" in text for text in told)
     )
+
+
+def test_a_classifier_that_cannot_do_the_task_is_left_out_of_the_grid(undisturbed):
+    folder, _, _ = undisturbed
+    small = ("mixture=gold", "task.gold_patients=1", "tracking.log_models=false", "study=unfit")
+    done = run("-m", "classifier=tfidf_logreg,crf", *small, cwd=folder)
+    assert done.process.exitcode == 0 and "left out: classifier=crf does not do task=ad_multiclass (multiclass)" in done.said(), done.said()
+    store = tracking.open_store(None, "unfit", folder / "mlflow")
+    (parent,) = sweeps(store)
+    assert parent.info.status == "FINISHED" and [cell.data.params["classifier"] for cell in cells(store, parent)] == ["tfidf_logreg"]
+    done = run("-m", "classifier=crf", *small, cwd=folder)
+    assert done.process.exitcode == 1 and "error: no cell of this grid can be run" in done.said() and len(sweeps(store)) == 1
 
 
 def test_a_changed_corpus_file_is_another_cell_and_replaces_the_old_one_in_the_table(tmp_path):

@@ -51,6 +51,7 @@ def run_job(composed: DictConfig) -> float | None:
     Returns
     -------
     macro-F1 on the dev set, None without one: the only number that a sweeper which optimises ever sees; test stays out of a search.
+    In a grid over several tasks and classifiers a combination that does not fit (a tagger of entities for relations) is left out.
 
     Raises
     ------
@@ -60,6 +61,9 @@ def run_job(composed: DictConfig) -> float | None:
     from touchstone import claims, sweep, tracking
 
     parent = sweep.parent_of_this_job()
+    if parent is not None and not optimises() and not _fits(composed):
+        log.info("left out: classifier=%s does not do task=%s (%s)", composed.classifier.name, composed.task.name, composed.task.kind)
+        return None
     store = tracking.open_store(composed.tracking.uri, composed.tracking.experiment, composed.paths.store)
     with tracking.telling_trouble(store):
         with _failing_on_a_run(store, parent):
@@ -74,6 +78,12 @@ def run_job(composed: DictConfig) -> float | None:
                 log.info("%s: finished before, not run again", run_name(config))
                 return done.data.metrics.get(DEV_METRIC)
             return _run_cell(composed, config, store, key, parent)
+
+
+def _fits(composed: DictConfig) -> bool:
+    """Return whether the classifier can do the task; the LLM asked directly can do any."""
+    kinds = composed.classifier.kinds
+    return composed.mixture.direct or not kinds or composed.task.kind in kinds
 
 
 def _run_cell(composed: DictConfig, config: Config, store: Store, key: str, parent: Parent | None) -> float | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import shlex
 import socket
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -247,7 +248,9 @@ def _close(store: Store, parent: Parent, failed: bool, interrupted: bool) -> int
     runs = _of_this_configuration([_settled(store, parent, run) for run in tracking.latest_children(store, parent.run_id)])
     if not runs:
         tracking.delete_run(store, parent.run_id)
-        return 0
+        if _current.ended:
+            print("error: no cell of this grid can be run: none of its classifiers does one of its tasks", file=sys.stderr)
+        return 1
     missing = [run for run in runs if run.info.status != "FINISHED"]
     complete = _current.ended and not failed and not missing
     closing.finish_sweep(store, parent.run_id, runs)
