@@ -116,6 +116,7 @@ def test_systems_that_read_nothing_stand_under_the_relation_rows(sweep):
     folder, done, _ = sweep
     store, found = cells(folder)
     assert "always positive" in done.stdout and "majority class" in done.stdout and "published zero_shot" in done.stdout
+    assert "published: means over that paper's data sets" in done.stdout
     trivial = tracking.table(store, found["gad", "bronze"].info.run_id, "trivial").set_index(["system", "metric"])["value"]
     # 6 of 12 test sentences are related: always saying so has precision 1/2, recall 1 and F1 2/3
     assert trivial["always_positive", "precision"] == 0.5 and trivial["always_positive", "recall"] == 1

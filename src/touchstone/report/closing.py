@@ -167,11 +167,15 @@ def _show(console: Console, closing: Closing) -> None:
         return
     from touchstone.report.captions import rows_of, tasks_of
     from touchstone.report.comparisons import SCREEN, main_score, unit_of
+    from touchstone.report.published import published
 
     grid = closing.grid
     tasks = tasks_of(grid.cells)
     for task in [*tasks, *(task for task in dict.fromkeys(grid.missing["task"]) if task not in tasks)]:
         _show_task(console, closing, task)
+    for source in dict.fromkeys(one.source for one in published(grid.study) if one.kind in tasks.values()):
+        told = f"published: means over that paper's data sets, with its LLM and models, no target ({source})."
+        console.print(told, style="dim", highlight=False)
     tested = closing.scores is not None and closing.scores["p"].notna().any()
     if tested:
         n = max(int(rows_of(closing.scores, main_score(kind))["p"].notna().sum()) for kind in tasks.values())
