@@ -10,6 +10,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+TOLD = 5  # exports told one by one
+
 
 class UserError(Exception):
     """A mistake or a missing thing that the user can mend; printed as one line, without a traceback."""
@@ -30,8 +32,11 @@ class PendingRequests(UserError):
 
     @classmethod
     def merged(cls, stops: Sequence[PendingRequests]) -> PendingRequests:
-        """Return one stop for those of several stages."""
-        return cls("\n".join(str(stop) for stop in stops), [path for stop in stops for path in stop.paths], sum(stop.n for stop in stops))
+        """Return one stop for those of several stages, or of the parts of one."""
+        paths, n = [path for stop in stops for path in stop.paths], sum(stop.n for stop in stops)
+        if len(stops) <= TOLD:
+            return cls("\n".join(map(str, stops)), paths, n)
+        return cls(f"{n} requests in all, in {len(paths)} files. Of the first: {stops[0]}", paths, n)
 
 
 class MissingRecording(UserError):

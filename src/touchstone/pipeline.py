@@ -131,7 +131,7 @@ def generate(config: Config, taxonomy: Taxonomy, gold: Gold, train: pd.DataFrame
     made: dict[str, Generated] = {}
     held: list[PendingRequests | EstimateOnly] = []
 
-    def stage(name: str, run: Callable[[], Generated], *inputs: pd.DataFrame) -> None:
+    def stage(name: str, run: Callable[[], Generated], *inputs: pd.DataFrame | Mapping[str, Any]) -> None:
         """Run a stage; keep exports and estimates for the end, so that the other stages are exported and estimated too."""
         try:
             made[name] = remembered(config, name, inputs, run)
@@ -144,9 +144,8 @@ def generate(config: Config, taxonomy: Taxonomy, gold: Gold, train: pd.DataFrame
         stage("zero_shot", lambda: stages.zero_shot(setting, test, asked, train), test, train)
     if needs_silver:
         rest = gold.frame[(gold.frame["split"] == "train") & ~gold.frame["example_id"].isin(train["example_id"])]
-        pool = read_pool(config.corpus, config.generation.seed, config.paths.data, config.paths.cache, rest)
-        log.info("pool: %d notes, %d sentences, %d of them candidates", pool["doc_id"].nunique(), len(pool), pool["candidate"].sum())
-        stage("silver", lambda: stages.silver(setting, pool, train), pool, train)
+        pool = read_pool(config.corpus, config.generation.seed, config.paths.data, config.paths.cache, rest, config.threads)
+        stage("silver", lambda: stages.silver(setting, pool.parts(), train), pool.key, train)
     if needs_bronze and config.task.kind == "ner":
         stage("entity_list", lambda: stages.entity_list(setting))
     if needs_bronze and (config.task.kind != "ner" or "entity_list" in made or config.llm.estimate_only):
@@ -160,8 +159,10 @@ def generate(config: Config, taxonomy: Taxonomy, gold: Gold, train: pd.DataFrame
     return made
 
 
-def remembered(config: Config, name: str, inputs: Sequence[pd.DataFrame], run: Callable[[], Generated]) -> Generated:
+def remembered(config: Config, name: str, inputs: Sequence[pd.DataFrame | Mapping[str, Any]], run: Callable[[], Generated]) -> Generated:
     """Return a stage as an earlier cell of this process made it, if nothing that it depends on differs; else run it.
+
+    `inputs` are what it reads: example tables, or plain data that names them.
 
     The stage cache would find it too, but only after a thousand prompts were rendered to name it.
     """
@@ -171,10 +172,8 @@ def remembered(config: Config, name: str, inputs: Sequence[pd.DataFrame], run: C
     if config.llm.backend == "recorded":
         named["recordings"] = [digest_input(path) for path in (*recording.files(config.llm.recording), *recording.shipped())]
     named["inputs"] = [
-        digest_rows(frame[["example_id", "text", "labels"]].to_dict("records"))
-        if "labels" in frame
-        else digest_rows(frame.to_dict("records"))
-        for frame in inputs
+        digest_rows(read[["example_id", "text", "labels"]].to_dict("records")) if isinstance(read, pd.DataFrame) else digest(read)
+        for read in inputs
     ]
     key = digest(named)
     if key in _stages:

@@ -6,7 +6,7 @@ Dispatches to one reader per file format and keeps what came out in the stage ca
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from touchstone.cache import cached
 from touchstone.data.examples import check, read_parquet, write_parquet
 from touchstone.data.files import find, fold_file
 from touchstone.data.split import assign_splits, split_table
-from touchstone.digest import digest_input
+from touchstone.digest import digest_input, digest_rows
 from touchstone.errors import UserError, no_such
 from touchstone.schema import CorpusConfig, GoldFiles, TaskConfig
 from touchstone.taxonomy import Taxonomy
@@ -26,7 +26,6 @@ GOLD_READERS = ("labelled_notes", "sentences_jsonl", "bio_tsv", "relation_tsv")
 POOL_READERS = ("notes", "noteevents", "mimic_iv_note", "rest_of_train")
 GOLD_FILES = ("path", "labels", "train", "dev", "test")
 GOLD_VERSION = 1
-POOL_VERSION = 1
 log = logging.getLogger(__name__)
 
 
@@ -59,7 +58,9 @@ def read_gold(corpus: CorpusConfig, task: TaskConfig, taxonomy: Taxonomy, data_f
         For a corpus without gold, an unknown reader, a missing or malformed file, an unknown category, or an empty split.
     """
     if corpus.gold is None:
-        raise UserError(f"corpus={corpus.name} has no expert labels (gold); it can only be a pool. Give it gold files, or choose another corpus")
+        raise UserError(
+            f"corpus={corpus.name} has no expert labels (gold); it can only be a pool. Give it gold files, or choose another corpus"
+        )
     files = _gold_files(corpus.gold, data_folder)
     digests = {name: digest_input(path) for name, path in files.items()}
     key = {
@@ -84,39 +85,73 @@ def read_gold(corpus: CorpusConfig, task: TaskConfig, taxonomy: Taxonomy, data_f
     return Gold(frame, split_table(frame, task.split_seed), {"files": digests, **counted})
 
 
-def read_pool(corpus: CorpusConfig, seed: int, data_folder: str | None, cache: str | Path, rest_of_train: pd.DataFrame) -> pd.DataFrame:
-    """Read the pool as sentences: DataFrame[example_id, doc_id, patient_id, note_type, text, candidate], in reading order.
+@dataclass(frozen=True)
+class Pool:
+    """The unlabelled pool of data-to-label, which need not fit into memory.
+
+    Attributes
+    ----------
+    key : plain data that names its content; equal keys mean equal sentences.
+    parts : begins to read it: DataFrame[example_id, doc_id, patient_id, note_type, text, candidate] of whole notes, some thousand of
+        them each, in reading order. Raises UserError for a malformed file, or at the end if there was nothing to ask about.
+    """
+
+    key: Mapping[str, Any]
+    parts: Callable[[], Iterator[pd.DataFrame]]
+
+
+def read_pool(
+    corpus: CorpusConfig, seed: int, data_folder: str | None, cache: str | Path, rest_of_train: pd.DataFrame, processes: int = 1
+) -> Pool:
+    """Open the pool of a corpus.
 
     Parameters
     ----------
     seed : of the sample of patients where `corpus.pool.max_notes` limits the pool.
+    cache : keeps the segmentation of each part.
     rest_of_train : training examples whose gold labels are not used; the pool of corpora that bring no other text. Their labels are
         not looked at.
+    processes : that segment, where there is more than one part.
 
     Raises
     ------
     UserError
-        For a corpus without a pool, an unknown reader, a missing or malformed file, or a pool without sentences.
+        For a corpus without a pool, an unknown reader, or a missing file.
     """
-    from touchstone.data.pool import pool_sentences, sentences_of_examples
+    from touchstone.data import shards
+    from touchstone.data.pool import sentences_of_examples
 
     pool = corpus.pool
     if pool is None:
-        raise UserError(f"corpus={corpus.name} has no unlabelled pool for data-to-label; set corpus.pool, or choose a mixture without silver")
+        raise UserError(
+            f"corpus={corpus.name} has no unlabelled pool for data-to-label; set corpus.pool, or choose a mixture without silver"
+        )
     if pool.reader not in POOL_READERS:
         raise UserError(f"corpus.pool.reader: {no_such('reader', pool.reader, POOL_READERS)}")
     if pool.reader == "rest_of_train":
         sentences = sentences_of_examples(rest_of_train, pool, seed)
-    else:
-        path = find(pool.path, data_folder)
-        key = {"corpus": corpus.name, "pool": asdict(pool), "file": digest_input(path), "seed": seed}
-        sentences, reused = cached(
-            cache, "pool", key, POOL_VERSION, lambda: pool_sentences(path, pool, seed), _save_sentences, _load_sentences
+        return Pool({"sentences": digest_rows(sentences.to_dict("records"))}, lambda: _counted(corpus, [sentences]))
+    path = find(pool.path, data_folder)
+
+    def parts() -> Iterator[pd.DataFrame]:
+        read = shards.iter_shards(path, pool, seed, size=shards.SHARD_NOTES)
+        segmented = shards.segment_shards(read, pool.candidates, cache=cache, processes=processes)
+        return _counted(corpus, (sentences for _, sentences in segmented))
+
+    return Pool({"pool": asdict(pool), "file": digest_input(path), "seed": seed}, parts)
+
+
+def _counted(corpus: CorpusConfig, parts: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """Pass the parts on, and say at the end how much there was."""
+    notes = sentences = candidates = 0
+    for part in parts:
+        notes, sentences, candidates = notes + part["doc_id"].nunique(), sentences + len(part), candidates + int(part["candidate"].sum())
+        yield part
+    log.info("pool: %d notes, %d sentences, %d of them candidates", notes, sentences, candidates)
+    if not candidates:
+        raise UserError(
+            f"corpus={corpus.name}: the pool has no sentences to label; check corpus.pool (keep, candidates, max_notes) and the gold taken"
         )
-        log.info("pool: %d sentences %s", len(sentences), "reused" if reused else "segmented")
-    if sentences.empty or not sentences["candidate"].any():
-        raise UserError(f"corpus={corpus.name}: the pool has no sentences to label; check corpus.pool (keep, candidates, max_notes) and the gold taken")
-    return sentences
 
 
 def input_digests(corpus: CorpusConfig, data_folder: str | None) -> dict[str, str | None]:
@@ -169,11 +204,3 @@ def _load(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     import json
 
     return read_parquet(folder / "gold.parquet"), json.loads((folder / "counted.json").read_text())
-
-
-def _save_sentences(sentences: pd.DataFrame, folder: Path) -> None:
-    sentences.to_parquet(folder / "sentences.parquet", index=False)
-
-
-def _load_sentences(folder: Path) -> pd.DataFrame:
-    return pd.read_parquet(folder / "sentences.parquet")

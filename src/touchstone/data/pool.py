@@ -1,33 +1,20 @@
-"""The unlabelled pool as sentences: notes are read, segmented, and the sentences worth asking about are marked.
+"""Notes as sentences: they are segmented, and the sentences worth asking about are marked.
 
-Does not label anything. Sentences that are no candidates stay in the table: the LLM sees them as context.
+Does not read files (data/shards.py) and does not label anything. Sentences that are no candidates stay in the table: the LLM sees them as context.
 """
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from touchstone.data.notes import read_notes
 from touchstone.data.segment import segment
 from touchstone.errors import UserError
 from touchstone.schema import PoolFiles
 
 COLUMNS = ("example_id", "doc_id", "patient_id", "note_type", "text", "candidate")
-
-
-def pool_sentences(path: Path, pool: PoolFiles, seed: int) -> pd.DataFrame:
-    """Read and segment the notes of `path`: DataFrame with `COLUMNS`, in reading order."""
-    if pool.reader == "notes":
-        notes = read_notes(path, pool, seed)
-    else:
-        from touchstone.data.noteevents import read_noteevents
-
-        notes = read_noteevents(path, pool, seed)
-    return segment_notes(notes, pool.candidates)
 
 
 def segment_notes(notes: pd.DataFrame, candidates: str | None) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import pandas as pd
@@ -73,21 +73,23 @@ def segment_shards(
     shards : see `iter_shards`; drawn as needed, at most `processes` + 1 ahead.
     candidates : regex that a sentence must match to be asked about; None: all.
     cache : root of the stage cache.
-    processes : 1 works in this process.
+    processes : 1 works in this process; so does a pool of one shard.
 
     Yields
     ------
     (shard, sentences) : sentences as in `pool.segment_notes`, the same for any number of processes.
     """
     done = reused = 0
-    if processes == 1:
-        results = ((shard, *_segmented(shard.key, shard.notes, candidates, cache)) for shard in shards)
+    source = iter(shards)
+    head = list(islice(source, 2))
+    if processes == 1 or len(head) < 2:
+        results = ((shard, *_segmented(shard.key, shard.notes, candidates, cache)) for shard in chain(head, source))
     else:
-        results = _in_parallel(shards, candidates, cache, processes)
+        results = _in_parallel(chain(head, source), candidates, cache, processes)
     for shard, sentences, hit in results:
         done, reused = done + 1, reused + hit
         yield shard, sentences
-    log.info("segmentation: %d shards, of these %d reused", done, reused)
+    log.info("segmentation: %d shards, %d of them reused", done, reused)
 
 
 def _in_parallel(

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
@@ -25,12 +25,12 @@ import pandas as pd
 from touchstone.cache import cached
 from touchstone.data.examples import CONTENT, Dataset, dataset, examples, read_parquet, write_parquet
 from touchstone.digest import digest, digest_file, digest_rows
-from touchstone.errors import PendingRequests, UserError
+from touchstone.errors import EstimateOnly, PendingRequests, UserError
 from touchstone.generate import data_to_label, entities, label_entities, label_to_data, relations
 from touchstone.generate.prompts import Prompt
 from touchstone.generate.shots import mixed, shots
-from touchstone.llm import recording
-from touchstone.llm.ask import Answers, Usage, ask
+from touchstone.llm import budget, recording
+from touchstone.llm.ask import Answers, Usage, ask, total_usage
 from touchstone.llm.protocol import Request
 from touchstone.schema import GenerationConfig, LLMConfig
 
@@ -84,9 +84,30 @@ class Setting:
         }
 
 
-def silver(setting: Setting, pool: pd.DataFrame, train: pd.DataFrame) -> Generated:
-    """Label the pool: data-to-label."""
-    return _label(setting, "silver", pool, train, "silver")
+def silver(setting: Setting, parts: Iterable[pd.DataFrame], train: pd.DataFrame) -> Generated:
+    """Label the pool, part by part: data-to-label.
+
+    Each part is a stage of its own in the cache, so a pool of millions of sentences is never in memory as a whole, and a run that was
+    stopped goes on with the part it was at. Pending requests and estimates are gathered over all parts.
+    """
+    made: list[Generated] = []
+    pending: list[PendingRequests] = []
+    estimates: list[budget.Estimate] = []
+    for sentences in parts:
+        if not sentences["candidate"].any():
+            continue
+        try:
+            made.append(_label(setting, "silver", sentences, train, "silver"))
+        except PendingRequests as stop:
+            pending.append(stop)
+        except EstimateOnly as stop:
+            estimates += stop.estimate
+    if estimates:
+        total = budget.added(estimates)
+        raise EstimateOnly(budget.table(total, setting.llm), total)
+    if pending:
+        raise PendingRequests.merged(pending)
+    return _joined(made)
 
 
 def entity_list(setting: Setting) -> Generated:
@@ -225,6 +246,37 @@ def _stage(
 
     generated, reused = cached(setting.cache, stage, identity, VERSION, compute, _save, _load, keep=lambda made: made.usage.failed == 0)
     return generated if not reused else Generated(**{**_fields(generated), "usage": generated.usage.reused(), "reused": True})
+
+
+def _joined(parts: Sequence[Generated]) -> Generated:
+    """Return the parts of one stage as one."""
+    if len(parts) == 1:
+        return parts[0]
+    first, provenances = parts[0], [part.dataset.provenance for part in parts]
+    served = sorted({model for one in provenances for model in one["served_models"]})
+    made = dataset(
+        pd.concat([part.dataset.frame for part in parts], ignore_index=True),
+        first.dataset.name,
+        **{
+            **first.dataset.provenance,
+            "served_models": served,
+            "n_requests": sum(one["n_requests"] for one in provenances),
+            "responses_digest": digest([one["responses_digest"] for one in provenances]),
+            "answer_keys": [key for one in provenances for key in one["answer_keys"]],
+        },
+    )
+    warnings = [warning for part in parts for warning in part.warnings]
+    if len(served) > 1 and not warnings:
+        warnings.append("the served model changed under way: " + ", ".join(served))
+    return Generated(
+        first.stage,
+        made,
+        pd.concat([part.quarantine for part in parts], ignore_index=True),
+        total_usage([part.usage for part in parts]),
+        tuple(dict.fromkeys(warnings)),
+        first.messages,
+        all(part.reused for part in parts),
+    )
 
 
 def _fields(generated: Generated) -> dict[str, Any]:

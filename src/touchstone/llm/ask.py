@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from touchstone.digest import digest_rows
+from touchstone.digest import digest, digest_rows
 from touchstone.errors import EstimateOnly, MissingRecording, PendingRequests, UserError, no_such
 from touchstone.llm import budget, chat, guard, recording
 from touchstone.llm.protocol import Obtained, ParseError, Request, Response
@@ -67,6 +67,31 @@ class Usage:
         """Return the usage of the same answers taken from a cache: nothing sent, nothing spent."""
         nothing = dict.fromkeys(("sent", "failed", "prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens", "tries"), 0)
         return replace(self, cached=self.requests, cost_usd=0.0, **nothing)
+
+
+def total_usage(parts: Sequence[Usage]) -> Usage:
+    """Return what several calls used together; a cost that is unknown makes the sum unknown."""
+    costs = [part.cost_usd for part in parts]
+    added = {
+        name: sum(getattr(part, name) for part in parts)
+        for name in (
+            "requests",
+            "cached",
+            "sent",
+            "failed",
+            "prompt_tokens",
+            "completion_tokens",
+            "reasoning_tokens",
+            "cached_tokens",
+            "tries",
+        )
+    }
+    return Usage(
+        **added,
+        cost_usd=None if None in costs else sum(costs),
+        served_models=tuple(sorted({model for part in parts for model in part.served_models})),
+        recording=digest([part.recording for part in parts]),
+    )
 
 
 @dataclass(frozen=True)

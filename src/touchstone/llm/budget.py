@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,6 +157,19 @@ def estimates(asked: Mapping[str, Request], missing: Iterable[str], price: Price
             Estimate(stage, len(keys), len(keys) - len(sent), len(sent), tokens_in, tokens_out, cost, twice, price.as_of if price else "")
         )
     return made
+
+
+def added(rows: Iterable[Estimate]) -> list[Estimate]:
+    """Return one estimate per stage, the sum of those given: a stage may ask in several parts. What has no bound has none in the sum."""
+    stages: dict[str, Estimate] = {}
+    for row in rows:
+        sofar = stages.get(row.stage)
+        if sofar is None:
+            stages[row.stage] = row
+            continue
+        numbers = {field.name: (getattr(sofar, field.name), getattr(row, field.name)) for field in fields(row)[1:-1]}
+        stages[row.stage] = replace(row, **{name: None if None in pair else sum(pair) for name, pair in numbers.items()})
+    return list(stages.values())
 
 
 def table(rows: Sequence[Estimate], llm: LLMConfig) -> str:
