@@ -77,7 +77,9 @@ def scarce_gold(frame: pd.DataFrame, *, patients: int | None, sentences: int | N
     chosen = chosen.iloc[np.argsort(chosen["patient_id"].map(rank).to_numpy(), kind="stable")]
     if sentences is not None:
         if sentences > len(chosen):
-            raise UserError(f"task.gold_sentences={sentences}: the training gold has {len(chosen)} sentences; use at most that, or null for all")
+            raise UserError(
+                f"task.gold_sentences={sentences}: the training gold has {len(chosen)} sentences; use at most that, or null for all"
+            )
         chosen = chosen.iloc[:sentences]
     return chosen
 
@@ -95,7 +97,9 @@ def _draw(frame: pd.DataFrame, fractions: dict[str, float], seed: int) -> dict[s
     patients = np.array(sorted(frame["patient_id"].unique()), dtype=object)
     sizes = {name: max(1, round(fraction * len(patients))) if fraction else 0 for name, fraction in fractions.items()}
     if sum(sizes.values()) >= len(patients):
-        raise UserError(f"{len(patients)} patients cannot be split into {' + '.join(f'{n} {name}' for name, n in sizes.items())} and at least 1 train")
+        raise UserError(
+            f"{len(patients)} patients cannot be split into {' + '.join(f'{n} {name}' for name, n in sizes.items())} and at least 1 train"
+        )
     counts = _category_counts(frame, patients)
     overall = counts.sum(axis=0) / counts.sum()
     names = [name for name, size in sizes.items() for _ in range(size)]
