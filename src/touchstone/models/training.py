@@ -32,7 +32,7 @@ class Plan:
     learning_rate: float = 1e-4
     epochs: int = 4
     min_steps: int = 200
-    batch_size: int = 32
+    batch_size: int = 16
     warmup: float = 0.1
     weight_decay: float = 0.01
     patience: int | None = 3

@@ -85,7 +85,7 @@ class TransformerClassifier(ClassifierMixin, BaseEstimator):
         learning_rate: float = 1e-4,
         epochs: int = 4,
         min_steps: int = 200,
-        batch_size: int = 32,
+        batch_size: int = 16,
         max_length: int = 128,
         warmup: float = 0.1,
         weight_decay: float = 0.01,
