@@ -259,7 +259,9 @@ def store_trouble(store: Store, error: BaseException) -> str | None:
 
 def is_away(error: BaseException) -> bool:
     """Return whether an error says that the tracking server did not answer, or only with server errors, until MLflow's client gave up."""
-    return isinstance(error, MlflowException) and str(error).startswith("API request to ")
+    told = str(error)
+    refused = re.search(r"failed with error code 40[13]\b", told)  # it did answer: the user or the password is wrong
+    return isinstance(error, MlflowException) and told.startswith("API request to ") and not refused
 
 
 @contextmanager
@@ -383,7 +385,8 @@ def _reason(error: Exception) -> str:
     """Return what an error says in one line; of a database driver's many lines, the driver's own."""
     text = str(error).strip() or type(error).__name__
     driver = re.search(r"\(sqlite3\.OperationalError\) (.+)", text)
-    return (driver[1] if driver else text.splitlines()[0])[:300]
+    line = driver[1] if driver else text.splitlines()[0]
+    return re.sub(r"://[^/\s@]+@", "://", line)[:300]  # user and password of tracking.uri
 
 
 class _Waiting(logging.Filter):
