@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +22,7 @@ from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.entities import DatasetInput, InputTag, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracing.constant import TraceTagKey
+from mlflow.utils import environment
 
 from touchstone.data.examples import Dataset
 from touchstone.digest import digest
@@ -76,7 +78,7 @@ def log_cell(
         log_generation(store, generated, with_text=with_text, prompt=prompt)
     store.client.log_inputs(run_id, [_input(data, context) for context, data in cell.datasets.items()])
     if with_model and with_text and cell.model is not None:
-        _log_model(run_id, cell.model)
+        _log_model(store, run_id, cell.model)
     tags = [RunTag(name, value[:5000]) for name, value in (_tags(cell, restricted) | _prompt_links(store, prompt)).items()]
     store.client.log_batch(run_id, metrics=entries(_numbers(cell)), tags=tags)
     end_run(store, run_id, "FINISHED")
@@ -183,23 +185,40 @@ def _registered(store: Store, prompt: Prompt, stage: str, identity: str) -> Any:
         return store.client.register_prompt(name, prompt.templates[stage], commit_message=f"version {prompt.version}", tags=tags)
 
 
-def _log_model(run_id: str, model: Any) -> None:
-    from mlflow.models import ModelSignature
+def _log_model(store: Store, run_id: str, model: Any) -> None:
+    """Log the classifier by `Model.log`, which takes a run; `pyfunc.log_model` wants it active, and the run is finished on leaving that."""
+    from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
     from touchstone.models import serving
 
-    with TemporaryDirectory() as temporary:
-        path = serving.save(model, Path(temporary))
-        with mlflow.start_run(run_id=run_id), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "(?s).*input example")  # it would be a sentence of the corpus
-            mlflow.pyfunc.log_model(
-                name="model",
-                loader_module="touchstone.models.serving",
-                data_path=str(path),
-                signature=ModelSignature(inputs=Schema([ColSpec(DataType.string, "text")])),
-                pip_requirements=["touchstone"],
-            )
+    mlflow.set_experiment(experiment_id=store.experiment_id)  # the logged model's, too
+    with TemporaryDirectory() as temporary, warnings.catch_warnings(), _without_search_of_packages():
+        warnings.filterwarnings("ignore", "(?s).*input example")  # it would be a sentence of the corpus
+        Model.log(
+            artifact_path=None,
+            name="model",
+            flavor=mlflow.pyfunc,
+            run_id=run_id,
+            loader_module="touchstone.models.serving",
+            data_path=str(serving.save(model, Path(temporary))),
+            signature=ModelSignature(inputs=Schema([ColSpec(DataType.string, "text")])),
+            pip_requirements=["touchstone"],
+        )
+
+
+@contextmanager
+def _without_search_of_packages() -> Iterator[None]:
+    """Keep MLflow from reading the file list of every installed package, half a second, to check that touchstone and mlflow are there."""
+    name = "warn_dependency_requirement_mismatches"
+    check = getattr(environment, name, None)  # private: where MLflow renames it, it just takes longer
+    if check is not None:
+        setattr(environment, name, lambda requirements: None)
+    try:
+        yield
+    finally:
+        if check is not None:
+            setattr(environment, name, check)
 
 
 def _redacted(table: pd.DataFrame, with_text: bool) -> pd.DataFrame:
