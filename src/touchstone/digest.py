@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,12 @@ def digest_rows(rows: Iterable[Mapping[str, Any]]) -> str:
     """Return the digest of a table as a multiset of rows (string keys throughout): row order does not count, repeated rows do."""
     lines = sorted(hashlib.sha256(_row(row).encode("utf-8", "surrogatepass")).hexdigest() for row in rows)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def digest_columns(frame: Any, columns: Sequence[str]) -> str:
+    """As `digest_rows` for columns of a data frame, in half the time: its `to_dict("records")` takes as long as the digest."""
+    values = zip(*(frame[name].tolist() for name in columns), strict=True)
+    return digest_rows(dict(zip(columns, row, strict=True)) for row in values)
 
 
 def digest_file(path: str | Path) -> str:

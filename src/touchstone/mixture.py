@@ -244,6 +244,9 @@ def _repeat(frame: pd.DataFrame, size: int) -> pd.DataFrame:
 
 def _categories(train: pd.DataFrame) -> pd.DataFrame:
     """Count examples per source and category; a span's type counts as the category of its sentence."""
-    names = [sorted({*row.labels, *(span["type"] for span in row.spans)}) or [NONE] for row in train.itertuples(index=False)]
+    names = [
+        sorted({*labels, *(span["type"] for span in spans)}) or [NONE]
+        for labels, spans in zip(train["labels"], train["spans"], strict=True)
+    ]
     long = pd.DataFrame({"source": train["source"].to_numpy(), "category": names}).explode("category")
     return long.groupby(["source", "category"], sort=True).size().rename("n_examples").reset_index()

@@ -21,7 +21,7 @@ from touchstone.data import targets
 from touchstone.data.corpus import Gold, read_gold, read_pool
 from touchstone.data.examples import Dataset, dataset
 from touchstone.data.split import scarce_gold
-from touchstone.digest import digest, digest_input, digest_rows
+from touchstone.digest import digest, digest_columns, digest_input
 from touchstone.errors import EstimateOnly, PendingRequests, UserError
 from touchstone.evaluate.counts import indicators
 from touchstone.evaluate.scoring import headline, score
@@ -172,8 +172,7 @@ def remembered(config: Config, name: str, inputs: Sequence[pd.DataFrame | Mappin
     if config.llm.backend == "recorded":
         named["recordings"] = [digest_input(path) for path in (*recording.files(config.llm.recording), *recording.shipped())]
     named["inputs"] = [
-        digest_rows(read[["example_id", "text", "labels"]].to_dict("records")) if isinstance(read, pd.DataFrame) else digest(read)
-        for read in inputs
+        digest_columns(read, ("example_id", "text", "labels")) if isinstance(read, pd.DataFrame) else digest(read) for read in inputs
     ]
     key = digest(named)
     if key in _stages:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from touchstone.digest import digest_rows
+from touchstone.digest import digest_columns
 from touchstone.errors import UserError, no_such
 
 # name -> (what it holds, default). Lists are Python lists of plain values.
@@ -126,8 +126,7 @@ def check(frame: pd.DataFrame, categories: Iterable[str] | None = None) -> pd.Da
 
 def dataset(frame: pd.DataFrame, name: str, **provenance: Any) -> Dataset:
     """Wrap a checked frame as a `Dataset`, computing its content digest."""
-    content = digest_rows(frame[list(CONTENT)].to_dict("records"))
-    return Dataset(frame.reset_index(drop=True), name, content, provenance)
+    return Dataset(frame.reset_index(drop=True), name, digest_columns(frame, CONTENT), provenance)
 
 
 def write_parquet(frame: pd.DataFrame, path: str | Path) -> None:

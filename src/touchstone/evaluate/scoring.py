@@ -32,14 +32,15 @@ def score(predictions: pd.DataFrame, categories: Sequence[str], kind: str) -> tu
         not for ner), `confusion` (multiclass: the first seed's).
     """
     values = headline(predictions, categories, kind)
-    seeds = {seed: headline(part, categories, kind) for seed, part in rows.seeds_of(predictions)}
+    parts = rows.seeds_of(predictions)
+    seeds = {seed: headline(part, categories, kind) for seed, part in parts} if len(parts) > 1 else {parts[0][0]: values}
     tables = {
         "scores": metrics.score_table(rows.counts_of(predictions, kind, categories)),
         "seeds": pd.DataFrame([{"seed": seed, "metric": name, "value": value} for seed, named in seeds.items() for name, value in named.items()]),
     }
     if len(seeds) > 1:
         values["macro_f1_sd"] = float(np.std([named["macro_f1"] for named in seeds.values()], ddof=1))
-    first = rows.seeds_of(predictions)[0][1]
+    first = parts[0][1]
     if kind != "ner":
         tables["trivial"] = trivial(first, categories, kind)
     if kind == "multiclass":
