@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special  # not scipy.stats, which takes half a second to import
 
 from touchstone.errors import UserError, no_such
 from touchstone.evaluate.auc import seed_auc
@@ -149,12 +149,12 @@ def tail(n_clusters: int, level: float, method: str = "expanded") -> float:
     plain = (1 - level) / 2
     if method == "percentile":
         return plain
-    return float(stats.norm.cdf(t_quantile(plain, n_clusters) * np.sqrt(n_clusters / (n_clusters - 1))))
+    return float(special.ndtr(t_quantile(plain, n_clusters) * np.sqrt(n_clusters / (n_clusters - 1))))
 
 
 def t_quantile(q: float, n_clusters: int) -> float:
     """Return the quantile of Student's t with n_clusters - 1 degrees of freedom."""
-    return float(stats.t.ppf(q, n_clusters - 1))
+    return float(special.stdtrit(n_clusters - 1, q))
 
 
 def standard_error(draws: np.ndarray) -> np.ndarray:

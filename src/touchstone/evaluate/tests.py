@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from touchstone.errors import UserError, no_such
 from touchstone.evaluate.auc import seed_auc
@@ -232,4 +232,4 @@ def _t_test(difference: float, spread: float, n_clusters: int) -> float:
     corrected = spread * np.sqrt(n_clusters / (n_clusters - 1))
     if corrected == 0:
         return 1.0 if difference == 0 else 0.0
-    return float(2 * stats.t.sf(abs(difference) / corrected, n_clusters - 1))
+    return float(2 * special.stdtr(n_clusters - 1, -abs(difference) / corrected))
