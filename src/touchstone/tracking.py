@@ -33,6 +33,7 @@ from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from requests.exceptions import RequestException
 
 from touchstone.errors import UserError
 
@@ -181,7 +182,7 @@ def artifacts(store: Store, run: Run) -> Path:
         If the artefacts are not where the store says, nor beside it.
     """
     uri = run.info.artifact_uri
-    if not uri.startswith("file:") and "://" in uri:
+    if re.match(r"(?!file:)[a-z][a-z0-9+.-]+:", uri):  # s3://..., mlflow-artifacts:/...
         return Path(mlflow.artifacts.download_artifacts(run_id=run.info.run_id, tracking_uri=store.uri))
     place = Path(uri.removeprefix("file://"))
     if place.exists():
@@ -250,6 +251,8 @@ def store_trouble(store: Store, error: BaseException) -> str | None:
     way_out = "what is finished is kept; then the same command runs just what is missing"
     if is_away(error):
         return f"the tracking server {readable_uri(store.uri)} does not answer; start it, {way_out}"
+    if is_refused(error):
+        return f"{readable_uri(store.uri)}: {_reason(error)}; {way_out}"
     if isinstance(error, MlflowException) and "sqlite3.OperationalError" in str(error):
         return f"cannot write the tracking store {readable_uri(store.uri)}: {_reason(error)}; mend that, {way_out}"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
@@ -259,9 +262,14 @@ def store_trouble(store: Store, error: BaseException) -> str | None:
 
 def is_away(error: BaseException) -> bool:
     """Return whether an error says that the tracking server did not answer, or only with server errors, until MLflow's client gave up."""
-    told = str(error)
-    refused = re.search(r"failed with error code 40[13]\b", told)  # it did answer: the user or the password is wrong
-    return isinstance(error, MlflowException) and told.startswith("API request to ") and not refused
+    asked = isinstance(error, MlflowException) and str(error).startswith("API request to ")
+    return (asked or isinstance(error, RequestException)) and not is_refused(error)
+
+
+def is_refused(error: BaseException) -> bool:
+    """Return whether an error says that the tracking server did not let this user in."""
+    told = isinstance(error, (MlflowException, RequestException))
+    return told and re.search(r"error code 40[13]\b|^40[13] Client Error", str(error)) is not None
 
 
 @contextmanager
@@ -383,6 +391,8 @@ def _traceback(error: BaseException, restricted: bool) -> str:
 
 def _reason(error: Exception) -> str:
     """Return what an error says in one line; of a database driver's many lines, the driver's own."""
+    if is_refused(error):
+        return "the server wants a user and a password that it knows; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
     text = str(error).strip() or type(error).__name__
     driver = re.search(r"\(sqlite3\.OperationalError\) (.+)", text)
     line = driver[1] if driver else text.splitlines()[0]
