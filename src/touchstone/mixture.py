@@ -139,9 +139,7 @@ def _reasons(
         reasons[(frame["confidence"] != "high").to_numpy()] = "filtered"
     if mix.filter == "round_trip":
         if round_trip is None:
-            raise UserError(
-                f"mixture.{name}.filter=round_trip: no round-trip labels; the filter is for bronze sentences"
-            )
+            raise UserError(f"mixture.{name}.filter=round_trip: no round-trip labels; the filter is for bronze sentences")
         reasons[~frame["example_id"].isin(list(round_trip)).to_numpy()] = "filtered"
     if mix.filter != "none":
         alive = np.flatnonzero(reasons == "")

@@ -36,7 +36,9 @@ def score(predictions: pd.DataFrame, categories: Sequence[str], kind: str) -> tu
     seeds = {seed: headline(part, categories, kind) for seed, part in parts} if len(parts) > 1 else {parts[0][0]: values}
     tables = {
         "scores": metrics.score_table(rows.counts_of(predictions, kind, categories)),
-        "seeds": pd.DataFrame([{"seed": seed, "metric": name, "value": value} for seed, named in seeds.items() for name, value in named.items()]),
+        "seeds": pd.DataFrame(
+            [{"seed": seed, "metric": name, "value": value} for seed, named in seeds.items() for name, value in named.items()]
+        ),
     }
     if len(seeds) > 1:
         values["macro_f1_sd"] = float(np.std([named["macro_f1"] for named in seeds.values()], ddof=1))
