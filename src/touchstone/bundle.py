@@ -226,6 +226,8 @@ def add_cli(subparsers: Any) -> None:
 
 def _run_cli(arguments: argparse.Namespace) -> int:
     out = arguments.out or Path("out") / f"touchstone-{arguments.sweep[:8]}.tar.gz"
+    if not out.name.endswith(".tar.gz"):
+        raise UserError(f"--out {out}: the archive is a .tar.gz; name it {out.with_suffix('')}.tar.gz")
     path, n_cells = bundle(arguments.sweep, out, store=arguments.store)
     print(f"{n_cells} cells packed in {path} ({path.stat().st_size / 1e6:.1f} MB). Unpack it anywhere and follow its README.md")
     return 0

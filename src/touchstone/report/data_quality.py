@@ -69,7 +69,7 @@ class Made:
 def generated(grid: Grid, stages: Sequence[str] = STAGES) -> list[Made]:
     """Return the generated data sets that the cells of a grid used, in the order of `stages`."""
     used = {(stage, name): cell for cell in grid.cells for stage, name in cell.generations().items() if stage in stages}
-    runs = _generations(grid.store) if used else {}
+    runs = _generations(grid.store, grid.cells[0].run.info.experiment_id) if used else {}
     several = {stage for stage in stages if len([1 for other, _ in used if other == stage]) > 1}
     out = []
     for (stage, name), cell in sorted(used.items(), key=lambda item: stages.index(item[0][0])):
@@ -207,12 +207,11 @@ def _keep(store: Store, made: Made, table: pd.DataFrame, stamp: str) -> None:
     tracking.set_tags(store, run_id, {STAMP: stamp})
 
 
-def _generations(store: Store) -> dict[str, Run]:
-    return {
-        run.data.tags.get("touchstone.dataset", ""): run
-        for run in reading.search(store, kind="generation")
-        if run.info.status == "FINISHED"
-    }
+def _generations(store: Store, experiment_id: str) -> dict[str, Run]:
+    """Return data set digest -> the run that made it: of this experiment, where several studies made the same."""
+    runs = [run for run in reading.search(store, kind="generation") if run.info.status == "FINISHED"]
+    runs.sort(key=lambda run: run.info.experiment_id == experiment_id)
+    return {run.data.tags.get("touchstone.dataset", ""): run for run in runs}
 
 
 def _examples(store: Store, run: Run, stage: str, config: Mapping[str, Any]) -> tuple[pd.DataFrame, str]:
@@ -235,7 +234,7 @@ def _round_trip(store: Store, made: Made) -> dict[str, list[str]] | None:
     name = made.run.data.tags["touchstone.dataset"]
     for cell in reversed(reading.search(store, **{KIND: "cell", "touchstone.generation.bronze": name})):
         if again := cell.data.tags.get("touchstone.generation.round_trip"):
-            frame = reading.examples(store, _generations(store)[again], "examples.parquet")
+            frame = reading.examples(store, _generations(store, made.run.info.experiment_id)[again], "examples.parquet")
             return dict(zip(frame["example_id"], frame["labels"], strict=True))
     return None
 
