@@ -84,6 +84,7 @@ def test_packages_and_code_explain_a_difference(finished):
         (("reproduce",), "name the run to reproduce"),
         (("reproduce", "--bundle", "."), "is no unpacked bundle"),
         (("bundle", "ffffffff"), "no run with an id that begins with"),
+        (("bundle", "ffffffff", "--out", "b.zip"), "the archive is a .tar.gz; name it b.tar.gz"),
     ],
 )
 def test_a_mistake_is_one_line(finished, arguments, said):

@@ -22,7 +22,7 @@ admin_username = admin
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 auth_cache_ttl_seconds = 60
 """
-ONE = ("-m", "mixture=gold", "task.gold_patients=1", "tracking.log_models=false")
+ONE = ("-m", "mixture=gold", "task.gold_patients=1")  # its model is logged too
 GRID = ("-m", "mixture=gold", "task.gold_patients=1,2,3,4", "tracking.log_models=false")
 
 
