@@ -42,7 +42,9 @@ def group(folder: str, name: str, schema: type):
     """Load conf/FOLDER/NAME.yaml (without its defaults list) as plain dataclasses, as Hydra would."""
     raw = OmegaConf.load(ROOT / "conf" / folder / f"{name}.yaml")
     parents = raw.pop("defaults", [])
-    layers = [OmegaConf.load(ROOT / "conf" / folder / f"{parent}.yaml") for parent in parents if isinstance(parent, str) and parent != "_self_"]
+    layers = [
+        OmegaConf.load(ROOT / "conf" / folder / f"{parent}.yaml") for parent in parents if isinstance(parent, str) and parent != "_self_"
+    ]
     return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), *layers, raw))
 
 

@@ -25,7 +25,10 @@ def test_help_lists_every_axis_of_the_grid(tmp_path):
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("mixture=gold,nope", 'no mixture "nope". There are: bronze, gold, gold_bronze, gold_silver, gold_silver_bronze, silver, silver_bronze'),
+        (
+            "mixture=gold,nope",
+            'no mixture "nope". There are: bronze, gold, gold_bronze, gold_silver, gold_silver_bronze, silver, silver_bronze',
+        ),
         ("mixture=gold_slver", 'mixture=gold_slver: no mixture "gold_slver". Did you mean gold_silver?'),
         ("task.gold_patientz=3", 'no key "gold_patientz". Did you mean gold_patients? There are: dev_fraction, gold_patients'),
         ("mixture=gold,silver", "several values make a sweep; add -m"),
@@ -58,7 +61,9 @@ def test_a_wrong_sweep_leaves_no_empty_parent(tmp_path):
     assert client.search_runs([e.experiment_id for e in client.search_experiments()]) == []
 
 
-@pytest.mark.parametrize(("arguments", "status", "said"), [((), 0, "reproduce"), (("tabel",), 2, "Did you mean table?"), (("--help",), 0, "fetch")])
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"), [((), 0, "reproduce"), (("tabel",), 2, "Did you mean table?"), (("--help",), 0, "fetch")]
+)
 def test_the_touchstone_command_lists_what_it_can_do(arguments, status, said):
     done = subprocess.run([sys.executable, "-m", "touchstone.cli", *arguments], capture_output=True, text=True, cwd=ROOT / "src")
     assert done.returncode == status and said in done.stdout + done.stderr

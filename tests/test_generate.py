@@ -20,7 +20,10 @@ VARIANTS = ("minimal", "guideline", "guideline_fewshot")
 
 def note(n: int = 3, doc: str = "n1") -> pd.DataFrame:
     return pd.DataFrame(
-        [{"example_id": f"{doc}/{i}", "doc_id": doc, "patient_id": "p1", "note_type": "Nursing note", "text": f"Sentence {i} of {doc}."} for i in range(n)]
+        [
+            {"example_id": f"{doc}/{i}", "doc_id": doc, "patient_id": "p1", "note_type": "Nursing note", "text": f"Sentence {i} of {doc}."}
+            for i in range(n)
+        ]
     )
 
 
@@ -29,7 +32,9 @@ def prompt(name: str = "guideline", taxonomy=None):
 
 
 def label_requests(sentences=None, name="guideline", **options):
-    return data_to_label.requests(note() if sentences is None else sentences, prompt(name), params={}, per_request=options.pop("per_request", 40), **options)
+    return data_to_label.requests(
+        note() if sentences is None else sentences, prompt(name), params={}, per_request=options.pop("per_request", 40), **options
+    )
 
 
 def answer(*entries) -> str:
@@ -49,8 +54,14 @@ def test_every_variant_renders_both_directions_for_the_demo_taxonomy(name):
 
 def test_minimal_never_shows_a_definition_a_facet_or_a_look_alike():
     bound = prompt_of(prompt_config("minimal"), alzheimer(), "multiclass")
-    texts = [m["content"] for r in label_to_data.requests(bound, params={}, per_category=10, n_none=10, per_request=10, seed=0) for m in r.messages]
-    hidden = [c.counts for c in alzheimer().categories] + [f for c in alzheimer().categories for f in c.facets] + list(alzheimer().look_alikes)
+    texts = [
+        m["content"]
+        for r in label_to_data.requests(bound, params={}, per_category=10, n_none=10, per_request=10, seed=0)
+        for m in r.messages
+    ]
+    hidden = (
+        [c.counts for c in alzheimer().categories] + [f for c in alzheimer().categories for f in c.facets] + list(alzheimer().look_alikes)
+    )
     assert not [phrase for phrase in hidden for text in texts if phrase in text]
 
 
@@ -126,7 +137,11 @@ def test_a_wrong_answer_is_refused_with_a_reason_to_send_back(text, reason):
         data_to_label.parse(label_requests()[0], text, small_taxonomy())
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x), max_leaves=10))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x), max_leaves=10
+    )
+)
 @settings(max_examples=60, deadline=None)
 def test_no_json_value_makes_the_parsers_fail_in_another_way(value):
     l2d = label_to_data.requests(prompt(), params={}, per_category=2, n_none=0, per_request=2, seed=0)[0]
@@ -160,7 +175,10 @@ def test_a_thousand_slots_hardly_repeat():
 
 def test_negatives_are_built_on_look_alikes():
     slots = label_to_data.slots(small_taxonomy(), "none", 4, seed=0, facets=True)
-    assert {slot["look_alike"] for slot in slots} == {"denied", "a relative"} and {slot["mistaken_for"] for slot in slots} == {"Memory", "Falls"}
+    assert {slot["look_alike"] for slot in slots} == {"denied", "a relative"} and {slot["mistaken_for"] for slot in slots} == {
+        "Memory",
+        "Falls",
+    }
 
 
 def write_request(category: str):
@@ -174,7 +192,9 @@ def written(*entries) -> str:
 
 def test_bronze_carries_all_labels_and_the_request_it_came_from():
     request = write_request("falls")
-    parsed = label_to_data.parse(request, written((1, "Fell  in the\nhall.", ["memory", "falls"]), (2, "Slid off bed.", ["falls"])), small_taxonomy())
+    parsed = label_to_data.parse(
+        request, written((1, "Fell  in the\nhall.", ["memory", "falls"]), (2, "Slid off bed.", ["falls"])), small_taxonomy()
+    )
     frame = label_to_data.bronze([request], [parsed], ["k"])
     assert frame["text"].tolist() == ["Fell in the hall.", "Slid off bed."] and frame["labels"].tolist() == [["falls", "memory"], ["falls"]]
     assert frame["example_id"].tolist() == ["bronze/falls/0/1", "bronze/falls/0/2"] and frame["doc_id"].nunique() == 1

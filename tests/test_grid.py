@@ -63,12 +63,18 @@ def test_the_table_and_the_way_to_the_results_are_on_screen(sweep):
 def test_a_cell_carries_what_is_needed_to_understand_and_repeat_it(sweep):
     _, _, store = sweep
     cell = cells(store)["gold_silver"]
-    assert cell.data.params["classifier"] == "tfidf_logreg" and cell.data.params["prompt"] == "guideline" and cell.data.params["gold_patients"] == "10"
+    assert (
+        cell.data.params["classifier"] == "tfidf_logreg"
+        and cell.data.params["prompt"] == "guideline"
+        and cell.data.params["gold_patients"] == "10"
+    )
     assert 0 < cell.data.metrics["test/macro_f1"] < 1
     for path in ("config.yaml", "overrides.json", "git.json", "environment.json", "prompts/example.md", "figures/confusion.svg"):
         assert artifact(store, cell, path).stat().st_size > 0, path
     assert "gold_silver" in artifact(store, cell, "config.yaml").read_text()
-    assert any(package.startswith("scikit-learn==") for package in json.loads(artifact(store, cell, "environment.json").read_text())["packages"])
+    assert any(
+        package.startswith("scikit-learn==") for package in json.loads(artifact(store, cell, "environment.json").read_text())["packages"]
+    )
     for name in ("scores", "composition", "categories", "dropped", "splits", "confusion", "seeds", "trivial"):
         assert len(tracking.table(store, cell.info.run_id, name)) or name == "dropped"
 
@@ -194,7 +200,9 @@ def test_gold_cells_on_hoc_land_in_the_measured_ranges(tmp_path):
     common = ("task=hoc_binary", "task.gold_patients=200", "task.test_fraction=0.08", "mixture=gold", "tracking.log_models=false")
     done = run("-m", *common, "classifier=tfidf_logreg", cwd=tmp_path, TOUCHSTONE_DATA=str(DATA))
     assert done.returncode == 0, done.stderr
-    frozen = run("-m", *common, "classifier=minilm_logreg", "classifier.dtype=bfloat16", "threads=2", cwd=tmp_path, TOUCHSTONE_DATA=str(DATA))
+    frozen = run(
+        "-m", *common, "classifier=minilm_logreg", "classifier.dtype=bfloat16", "threads=2", cwd=tmp_path, TOUCHSTONE_DATA=str(DATA)
+    )
     assert frozen.returncode == 0, frozen.stderr
     store = tracking.open_store(None, "two_directions", tmp_path / "mlflow")
     scores = {found.data.params["classifier"]: found.data.metrics["test/f1"] for found in runs(store, "cell")}
@@ -222,8 +230,21 @@ def test_the_printed_link_opens_the_run_list_with_the_rows_of_the_sweep(sweep, t
     link = re.search(r"(/#/experiments/\S+viewStateShareKey=\w+)", done.stdout)[1]
     port = free_port()
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    command = [Path(sys.executable).parent / "mlflow", "server", "--backend-store-uri", store.uri, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    server = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    command = [
+        Path(sys.executable).parent / "mlflow",
+        "server",
+        "--backend-store-uri",
+        store.uri,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
+    server = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         client = MlflowClient(f"http://127.0.0.1:{port}")
         for _ in range(120):

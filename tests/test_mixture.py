@@ -8,7 +8,9 @@ from touchstone.errors import UserError
 from touchstone.mixture import compose, normalise
 from touchstone.schema import MixtureConfig, SourceMix
 
-GOLD = table(("g1", "He forgets the names of his grandchildren.", ["memory"]), ("g2", "Lungs clear.", []), ("g3", "Fell twice at night.", ["falls"]))
+GOLD = table(
+    ("g1", "He forgets the names of his grandchildren.", ["memory"]), ("g2", "Lungs clear.", []), ("g3", "Fell twice at night.", ["falls"])
+)
 SILVER = table(
     ("s1", "She lost her keys and then her way home.", ["memory"]),
     ("s2", "She lost her keys, and then her way home!", ["memory"]),
@@ -16,7 +18,9 @@ SILVER = table(
     ("s4", "Potassium was repleted overnight without trouble.", []),
     source="silver",
 ).assign(confidence=["high", "low", "high", "high"])
-BRONZE = table(("b1", "Asks for the date every few minutes now.", ["memory"]), ("b2", "Walks the dog two miles a day.", []), source="bronze")
+BRONZE = table(
+    ("b1", "Asks for the date every few minutes now.", ["memory"]), ("b2", "Walks the dog two miles a day.", []), source="bronze"
+)
 SOURCES = {"gold": GOLD, "silver": SILVER, "bronze": BRONZE}
 TEST = ["Walks the dog two miles every day.", "Nothing else."]
 
@@ -102,7 +106,9 @@ def test_gold_is_repeated_to_the_size_of_a_mixture():
 
 
 def test_shuffled_labels_keep_their_distribution():
-    bronze = table(*[(f"b{i}", f"sentence {np.random.default_rng(i).bytes(8).hex()}", ["memory"] if i % 2 else []) for i in range(30)], source="bronze")
+    bronze = table(
+        *[(f"b{i}", f"sentence {np.random.default_rng(i).bytes(8).hex()}", ["memory"] if i % 2 else []) for i in range(30)], source="bronze"
+    )
     mixed = compose({"bronze": bronze}, mix(bronze=use(shuffle_labels=True)), test_texts=[], seed=0)
     assert sorted(map(str, mixed.train["labels"])) == sorted(map(str, bronze["labels"]))
     assert mixed.train["labels"].tolist() != bronze["labels"].tolist()

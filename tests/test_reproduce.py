@@ -28,7 +28,9 @@ def finished(tmp_path_factory):
 
 
 def touchstone(*arguments, cwd):
-    return subprocess.run([sys.executable, "-m", "touchstone.cli", *map(str, arguments)], cwd=cwd, capture_output=True, text=True, env=environment())
+    return subprocess.run(
+        [sys.executable, "-m", "touchstone.cli", *map(str, arguments)], cwd=cwd, capture_output=True, text=True, env=environment()
+    )
 
 
 def environment():
@@ -105,7 +107,9 @@ def test_a_bundle_reproduces_in_an_empty_folder(finished, tmp_path):
     with tarfile.open(tmp_path / "b.tar.gz") as archive:
         archive.extractall(tmp_path, filter="data")
     unpacked = tmp_path / "b"
-    assert {"README.md", "run.py", "src", "conf", "constraints.txt", "recordings", "cells", "tables"} <= {p.name for p in unpacked.iterdir()}
+    assert {"README.md", "run.py", "src", "conf", "constraints.txt", "recordings", "cells", "tables"} <= {
+        p.name for p in unpacked.iterdir()
+    }
     keys = [json.loads(line)["key"] for line in (unpacked / "recordings" / "answers.jsonl").read_text().splitlines()]
     assert len(keys) == len(set(keys)) == 102
     shutil.rmtree(unpacked / "src" / "touchstone" / "demo" / "recordings")  # the bundle's own recording must be enough

@@ -86,7 +86,15 @@ def written(corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("restricted_run")
     with FakeLLM(answer=Annotator()) as server:
         llm = ["llm=vllm", f"llm.endpoint={server.url}", "llm.model=fake", "llm.timeout_s=20"]
-        done = run("-m", "mixture=gold,gold_silver,silver", "classifier=tfidf_logreg,llm", "prompt=guideline_fewshot", *llm, *overrides(corpus), cwd=folder)
+        done = run(
+            "-m",
+            "mixture=gold,gold_silver,silver",
+            "classifier=tfidf_logreg,llm",
+            "prompt=guideline_fewshot",
+            *llm,
+            *overrides(corpus),
+            cwd=folder,
+        )
         wrong = run("mixture=gold", "corpus.gold.text_field=nope", *llm, *overrides(corpus), "debug=true", cwd=folder)
     refused = run("mixture=silver", "llm=openai", "llm.api_key_env=null", *overrides(corpus), cwd=folder)
     exported = run("mixture=silver", "llm=batch_file", *overrides(corpus), cwd=folder)

@@ -10,7 +10,11 @@ from touchstone.errors import UserError
 
 
 def corpus(n_patients: int = 20, per_patient: int = 6) -> pd.DataFrame:
-    rows = [(f"p{p:02}/{s}", f"sentence {s} of {p}", ["a"] if s == 0 else ["b"] if s == p % 6 else [], f"p{p:02}") for p in range(n_patients) for s in range(per_patient)]
+    rows = [
+        (f"p{p:02}/{s}", f"sentence {s} of {p}", ["a"] if s == 0 else ["b"] if s == p % 6 else [], f"p{p:02}")
+        for p in range(n_patients)
+        for s in range(per_patient)
+    ]
     return table(*rows, split="")
 
 
@@ -23,7 +27,9 @@ def test_no_patient_stands_in_two_parts():
 def test_a_seed_repeats_the_split_whatever_the_row_order_and_another_seed_changes_it():
     frame = corpus()
     one = assign_splits(frame, test_fraction=0.4, dev_fraction=0.1, seed=0).set_index("example_id")["split"]
-    shuffled = assign_splits(frame.sample(frac=1, random_state=3), test_fraction=0.4, dev_fraction=0.1, seed=0).set_index("example_id")["split"]
+    shuffled = assign_splits(frame.sample(frac=1, random_state=3), test_fraction=0.4, dev_fraction=0.1, seed=0).set_index("example_id")[
+        "split"
+    ]
     other = assign_splits(frame, test_fraction=0.4, dev_fraction=0.1, seed=1).set_index("example_id")["split"]
     pd.testing.assert_series_equal(one, shuffled[one.index])
     assert (one != other[one.index]).any()
