@@ -82,8 +82,9 @@ def test_a_sweep_killed_at_random_moments_ends_as_an_undisturbed_one(undisturbed
     _, reference, (cold, warm) = undisturbed
     draw = random.Random(20)
     making = cold - warm  # writes that make the store
-    # two while it is made, one right after, the others anywhere in a sweep; a moment after its end kills nothing and begins the next sweep
-    moments = [*(draw.randrange(1, making) for _ in range(2)), draw.randrange(making, cold), *(draw.randrange(1, warm) for _ in range(100))]
+    # two while it is made, one right after, the others in what a sweep, begun or continued, still has to do; one that is through kills nothing
+    rest = 2 * warm // 3
+    moments = [*(draw.randrange(1, making) for _ in range(2)), draw.randrange(making, cold), *(draw.randrange(1, rest) for _ in range(100))]
     killed = continued = 0
     for moment in moments:
         done = run(*GRID, cwd=tmp_path, die_at=moment)
