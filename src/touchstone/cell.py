@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from touchstone.digest import digest, digest_file
@@ -312,8 +311,3 @@ def environment() -> dict[str, Any]:
     """Return interpreter, platform, processor count and the version of every installed package."""
     packages = sorted({_name_and_version(path) for folder in sys.path for path in Path(folder).glob("*.dist-info")}, key=str.lower)
     return {"python": sys.version.split()[0], "platform": platform.platform(), "cpus": os.cpu_count(), "packages": packages}
-
-
-def is_multirun() -> bool:
-    """Return whether this job is one of a sweep."""
-    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
