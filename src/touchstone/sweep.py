@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, read_write
@@ -79,6 +80,13 @@ class SweepCallback(Callback):
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Note that every job was launched and none failed."""
         _current.ended = True
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
+        """Send back what a sweeper looks at, not the configuration twice: joblib waits forever for an answer that breaks off half-way.
+
+        A worker that dies while it writes to a full pipe leaves such an answer; a short one goes into the pipe at once.
+        """
+        job_return.cfg = job_return.hydra_cfg = None
 
 
 def _begin(config: DictConfig) -> None:
