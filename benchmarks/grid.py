@@ -10,10 +10,12 @@ both, as any sweep but the first meets them, and is not counted.
     bare       the same 28 cells as one would write them by hand: TF-IDF, fit, scores of dev and test, macro-F1. The training sets are
                those of the first pass, mixed already. Its wall, too, is from the shell and back: with the start of Python and the
                imports that it needs (numpy, scipy, scikit-learn), without Hydra, MLflow and pandas
+    empty      the same 28 jobs with nothing in them: Hydra composes the configuration of each, MLflow's store gets a run with as many
+               parameters and metrics. What the frameworks take, whatever is written around them
     joblib     as basic, with two processes at a time, in another store
     single     wall of `python run.py mixture=gold classifier=tfidf_logreg`
 
-The first three take turns, so that a busy moment of the machine hits all of them; the best of each counts, of `single` the median. The
+The first four take turns, so that a busy moment of the machine hits all of them; the best of each counts, of `single` the median. The
 numbers are compared too: bare finds the macro-F1 of every cell, and joblib the table of basic. Each process computes on one thread.
 Exit code 1 when a limit is missed. Not a test: it needs some three minutes, two processors and a quiet machine.
 """
@@ -50,7 +52,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--bare", metavar="CELLS", help=argparse.SUPPRESS)
+    parser.add_argument("--empty", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.empty:
+        return empty(arguments.empty)
     if arguments.bare:
         print(json.dumps(bare(Path(arguments.bare))))
         return 0
@@ -70,17 +75,19 @@ def measured(folder: Path, repeats: int) -> list[tuple[str, float, float | None,
     timed(folder, run("-m", *GRID, *one))  # the first pass: cache and both stores are filled
     timed(folder, run("-m", *GRID, *two))
     cells = prepared(folder / "one", folder / "cells.json")
-    walls: dict[str, list[float]] = {"bare": [], "basic": [], "joblib": []}
+    walls: dict[str, list[float]] = {"bare": [], "basic": [], "empty": [], "joblib": []}
     for _ in range(repeats):
         wall, printed = timed(folder, [sys.executable, __file__, "--bare", str(cells)])
         walls["bare"].append(wall)
         walls["basic"].append(timed(folder, run("-m", *GRID, *one))[0])
+        walls["empty"].append(timed(folder, [sys.executable, __file__, "--empty", "-m", *GRID])[0])
         walls["joblib"].append(timed(folder, run("-m", *GRID, *two, *JOBLIB))[0])
         check_same_numbers(json.loads(printed), results(folder / "one"), results(folder / "two"))
     single = sorted(timed(folder, run(*SINGLE, *one))[0] for _ in range(repeats))[repeats // 2]
     best = {name: min(found) for name, found in walls.items()}
     return [
         (f"bare, {CELLS} cells of scikit-learn by hand", best["bare"], None, "s"),
+        (f"empty, {CELLS} jobs of Hydra with a run of MLflow each", best["empty"], None, "s"),
         (f"basic, {CELLS} cells", best["basic"], None, "s"),
         (f"joblib, {CELLS} cells, 2 workers", best["joblib"], None, "s"),
         ("overhead of basic over bare", 100 * (best["basic"] / best["bare"] - 1), 100 * OVERHEAD, "%"),
@@ -161,6 +168,31 @@ def bare(path: Path) -> list[float]:
             f1[split] = f1_score(cell[split]["classes"], predicted, labels=categories, average="macro", zero_division=0)
         found.append(float(f1["test"]))
     return found
+
+
+def empty(overrides: Sequence[str]) -> int:
+    """Launch the sweep with jobs that only log a run: composing and logging alone, with the configuration, sweeper and store of ours."""
+    import hydra
+    from hydra.core.config_store import ConfigStore
+
+    from touchstone import schema
+
+    def job(_: Any) -> None:
+        from mlflow.entities import Metric, Param
+
+        from touchstone import tracking
+
+        store = tracking.open_store(None, "empty", "empty")
+        run_id = store.client.create_run(store.experiment_id).info.run_id
+        values = {"params": [Param(f"p{n}", "1") for n in range(12)], "metrics": [Metric(f"m{n}", 0.5, 0, 0) for n in range(50)]}
+        store.client.log_batch(run_id, **values)
+        store.client.set_terminated(run_id, "FINISHED")
+
+    schema.register()
+    ConfigStore.instance().store(group="hydra/callbacks", name="touchstone", node={})
+    sys.argv = [sys.argv[0], *overrides]
+    hydra.main(config_path=str(schema.conf_dir()), config_name="config", version_base="1.3")(job)()
+    return 0
 
 
 def results(store: Path) -> Any:

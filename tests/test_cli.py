@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from grid import ROOT, run
+from preloaded import completed
 
 HEAVY = ("mlflow", "torch", "transformers", "sklearn", "pandas", "openai")
 
@@ -42,14 +43,14 @@ def test_help_lists_every_axis_of_the_grid(tmp_path):
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_to_do(tmp_path, override, said):
-    done = run(override, cwd=tmp_path)
+    done = completed(override, cwd=tmp_path)
     assert done.returncode == 1
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1 and lines[0].startswith("error: ") and said in lines[0], done.stderr
 
 
 def test_the_traceback_is_shown_on_request_only(tmp_path):
-    assert "Traceback" in run("seeds=0", "debug=true", cwd=tmp_path).stderr
+    assert "Traceback" in completed("seeds=0", "debug=true", cwd=tmp_path).stderr
 
 
 def test_a_wrong_sweep_leaves_no_empty_parent(tmp_path):

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from grid import DATA, run
 from mlflow import MlflowClient
+from preloaded import completed
 
 from touchstone import tracking
 
@@ -142,7 +143,7 @@ def test_the_same_command_again_gives_bit_identical_tables(sweep):
 
 
 def test_other_seeds_change_the_table_and_are_averaged(tmp_path):
-    assert run("mixture=gold_bronze", "mixture.bronze.count=100", "seeds=3", cwd=tmp_path).returncode == 0
+    assert completed("mixture=gold_bronze", "mixture.bronze.count=100", "seeds=3", cwd=tmp_path).returncode == 0
     store = tracking.open_store(None, "two_directions", tmp_path / "mlflow")
     (cell,) = runs(store, "cell")
     seeds = tracking.table(store, cell.info.run_id, "seeds").query("metric == 'macro_f1'")
@@ -151,7 +152,7 @@ def test_other_seeds_change_the_table_and_are_averaged(tmp_path):
 
 @pytest.mark.parametrize("prompt", ["guideline", "minimal", "guideline_fewshot"])
 def test_the_shipped_recording_is_complete_so_the_exporter_asks_for_nothing(tmp_path, prompt):
-    done = run("mixture=silver_bronze", f"prompt={prompt}", "llm=batch_file", "tracking.log_models=false", cwd=tmp_path)
+    done = completed("mixture=silver_bronze", f"prompt={prompt}", "llm=batch_file", "tracking.log_models=false", cwd=tmp_path)
     assert done.returncode == 0 and "wait for answers" not in done.stdout, done.stdout + done.stderr
     assert not list(tmp_path.glob("batch/requests*.jsonl"))
 
@@ -163,7 +164,7 @@ def test_a_request_that_is_not_recorded_names_its_digest_and_the_two_ways_to_get
 
 
 def test_one_missing_cell_does_not_lose_the_others(tmp_path):
-    done = run("-m", "mixture=gold,bronze", "generation.seed=1", cwd=tmp_path)
+    done = completed("-m", "mixture=gold,bronze", "generation.seed=1", cwd=tmp_path)
     assert done.returncode == 1 and re.search(r"missing: .*bronze\|tfidf_logreg\|guideline\|s0 .not recorded.", done.stdout)
     store = tracking.open_store(None, "two_directions", tmp_path / "mlflow")
     states = {found.data.params["mixture"]: found.info.status for found in runs(store, "cell")}
@@ -176,7 +177,7 @@ def test_one_missing_cell_does_not_lose_the_others(tmp_path):
 
 @pytest.mark.parametrize(("task", "metric"), [("ad_binary", "test/f1"), ("ad_multilabel", "test/macro_f1")])
 def test_the_other_tasks_run(tmp_path, task, metric):
-    done = run(f"task={task}", "mixture=gold_bronze", cwd=tmp_path)
+    done = completed(f"task={task}", "mixture=gold_bronze", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     store = tracking.open_store(None, "two_directions", tmp_path / "mlflow")
     (cell,) = runs(store, "cell")
@@ -185,7 +186,9 @@ def test_the_other_tasks_run(tmp_path, task, metric):
 
 @pytest.mark.skipif(not (DATA / "mts_dialog").exists(), reason="TOUCHSTONE_DATA holds no mts_dialog")
 def test_notes_of_ones_own_are_segmented_and_their_requests_exported(tmp_path):
-    done = run("corpus=mts_dialog", "mixture=silver", "llm=batch_file", "corpus.pool.max_notes=40", cwd=tmp_path, TOUCHSTONE_DATA=str(DATA))
+    done = completed(
+        "corpus=mts_dialog", "mixture=silver", "llm=batch_file", "corpus.pool.max_notes=40", cwd=tmp_path, TOUCHSTONE_DATA=str(DATA)
+    )
     assert done.returncode == 0, done.stderr
     found = re.search(r"pool: (\d+) notes, (\d+) sentences, \2 of them candidates", done.stdout)
     assert found and int(found[1]) == 40 and int(found[2]) > 100
@@ -199,9 +202,9 @@ def test_gold_cells_on_hoc_land_in_the_measured_ranges(tmp_path):
     """200 training abstracts, any/none F1, as measured with plain scikit-learn and with a frozen MiniLM on 370 abstracts: 0.580 and 0.516."""
     split = ("task.test_fraction=0.08", "task.dev_fraction=0")  # neither model looks at dev, and encoding it takes long
     common = ("task=hoc_binary", "task.gold_patients=200", *split, "mixture=gold", "tracking.log_models=false")
-    done = run("-m", *common, "classifier=tfidf_logreg", cwd=tmp_path, TOUCHSTONE_DATA=str(DATA))
+    done = completed("-m", *common, "classifier=tfidf_logreg", cwd=tmp_path, TOUCHSTONE_DATA=str(DATA))
     assert done.returncode == 0, done.stderr
-    frozen = run(
+    frozen = completed(
         "-m", *common, "classifier=minilm_logreg", "classifier.dtype=bfloat16", "threads=2", cwd=tmp_path, TOUCHSTONE_DATA=str(DATA)
     )
     assert frozen.returncode == 0, frozen.stderr
@@ -212,7 +215,7 @@ def test_gold_cells_on_hoc_land_in_the_measured_ranges(tmp_path):
 
 @pytest.mark.skipif(not (DATA / "hoc").exists(), reason="TOUCHSTONE_DATA holds no hoc")
 def test_ten_hallmarks_are_learnt_from_two_hundred_abstracts(tmp_path):
-    done = run("task=hoc", "task.gold_patients=200", "mixture=gold", cwd=tmp_path, TOUCHSTONE_DATA=str(DATA))
+    done = completed("task=hoc", "task.gold_patients=200", "mixture=gold", cwd=tmp_path, TOUCHSTONE_DATA=str(DATA))
     assert done.returncode == 0, done.stderr
     store = tracking.open_store(None, "two_directions", tmp_path / "mlflow")
     (cell,) = runs(store, "cell")

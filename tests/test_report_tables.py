@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import report_store as made
-from grid import run
 from hypothesis import given
 from hypothesis import strategies as st
+from preloaded import completed
 
 from touchstone import cli, tracking
 from touchstone.errors import UserError
@@ -327,7 +327,7 @@ def test_silver_of_left_out_gold_is_held_against_the_experts(tmp_path):
 
 
 def test_a_sweep_of_run_py_becomes_tables_whose_numbers_are_those_of_its_runs(tmp_path):
-    done = run("-m", "task=ad_multiclass", "mixture=gold,gold_bronze", "tracking.log_models=false", cwd=tmp_path)
+    done = completed("-m", "task=ad_multiclass", "mixture=gold,gold_bronze", "tracking.log_models=false", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (
         cli.main(["table", "two_directions", "--store", str(tmp_path / "mlflow"), "--out", str(tmp_path / "out"), "--format", "csv"]) == 0

@@ -8,8 +8,9 @@ import tarfile
 from dataclasses import replace
 
 import pytest
-from grid import ROOT, run
+from grid import ROOT
 from mlflow import MlflowClient
+from preloaded import completed
 
 from touchstone.errors import UserError
 from touchstone.reproduce import compare, from_store
@@ -19,7 +20,7 @@ from touchstone.reproduce import compare, from_store
 def finished(tmp_path_factory):
     """A sweep of two cells whose bronze is sampled by the seed: (folder, parent run id, {mixture: run id})."""
     folder = tmp_path_factory.mktemp("finished")
-    done = run("-m", "mixture=gold,gold_bronze", "mixture.bronze.count=60", "tracking.log_models=false", cwd=folder)
+    done = completed("-m", "mixture=gold,gold_bronze", "mixture.bronze.count=60", "tracking.log_models=false", cwd=folder)
     assert done.returncode == 0, done.stderr
     client = MlflowClient(f"sqlite:///{folder}/mlflow/mlflow.db")
     found = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
@@ -28,9 +29,7 @@ def finished(tmp_path_factory):
 
 
 def touchstone(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, "-m", "touchstone.cli", *map(str, arguments)], cwd=cwd, capture_output=True, text=True, env=environment()
-    )
+    return completed(*arguments, cwd=cwd, program="touchstone", **environment())
 
 
 def environment():

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from fake_llm_server import FakeLLM
 from grid import run
+from preloaded import completed
 
 CANARY = re.compile(rb"(?i)kanarie[a-z]{6}")
 CATEGORIES = ("cognitive_impairment", "coping_strategy", "diagnostic_tests")
@@ -95,9 +96,9 @@ def written(corpus, tmp_path_factory):
             *overrides(corpus),
             cwd=folder,
         )
-        wrong = run("mixture=gold", "corpus.gold.text_field=nope", *llm, *overrides(corpus), "debug=true", cwd=folder)
-    refused = run("mixture=silver", "llm=openai", "llm.api_key_env=null", *overrides(corpus), cwd=folder)
-    exported = run("mixture=silver", "llm=batch_file", *overrides(corpus), cwd=folder)
+        wrong = completed("mixture=gold", "corpus.gold.text_field=nope", *llm, *overrides(corpus), "debug=true", cwd=folder)
+    refused = completed("mixture=silver", "llm=openai", "llm.api_key_env=null", *overrides(corpus), cwd=folder)
+    exported = completed("mixture=silver", "llm=batch_file", *overrides(corpus), cwd=folder)
     assert wrong.returncode == 1 and refused.returncode == 1 and exported.returncode == 1
     assert "gold_silver" in done.stdout, done.stderr
     return folder, {"sweep": done, "wrong": wrong, "refused": refused, "exported": exported}
@@ -145,6 +146,6 @@ def test_a_remote_llm_and_an_export_without_purpose_are_refused_before_anything_
 
 
 def test_text_is_logged_only_on_request(corpus, tmp_path):
-    done = run("mixture=gold", "tracking.log_restricted_text=true", *overrides(corpus), cwd=tmp_path)
+    done = completed("mixture=gold", "tracking.log_restricted_text=true", *overrides(corpus), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert any(CANARY.search(path.read_bytes()) for path in (tmp_path / "mlflow").rglob("training.parquet"))

@@ -66,9 +66,10 @@ def test_four_processes_write_the_numbers_of_the_embedded_store(server, embedded
 
 
 def test_a_server_killed_and_restarted_is_waited_for(server, embedded, tmp_path):
-    running = start(*GRID, f"tracking.uri={server.uri}", "study=restarted", cwd=tmp_path)
-    wait_until(lambda: "macro-F1" in running.said())
+    running = start(*GRID, f"tracking.uri={server.uri}", "study=restarted", cwd=tmp_path, hold_at="macro-F1")
+    running.wait_until_held()
     server.kill()
+    running.go_on()
     wait_until(lambda: "does not answer; waiting" in running.said())
     server.start()
     assert running.wait() == 0, running.said()
@@ -78,9 +79,10 @@ def test_a_server_killed_and_restarted_is_waited_for(server, embedded, tmp_path)
 
 def test_a_server_that_stays_away_is_one_line_and_the_same_command_goes_on(server, embedded, tmp_path):
     command = (*GRID, f"tracking.uri={server.uri}", "study=away")
-    running = start(*command, cwd=tmp_path, environment={"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"})
-    wait_until(lambda: "macro-F1" in running.said())
+    running = start(*command, cwd=tmp_path, hold_at="macro-F1", environment={"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"})
+    running.wait_until_held()
     server.kill()
+    running.go_on()
     status = running.wait()
     said = running.said()
     server.start()

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -70,7 +69,7 @@ def assert_whole(store, parent, reference) -> None:
 def undisturbed(tmp_path_factory):
     """Undisturbed sweeps in one folder: the folder, the result table and files, and how many writes the first and the second took."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    cold, warm = run(*GRID, cwd=folder), run(*GRID, cwd=folder)
+    cold, warm = run(*GRID, cwd=folder, new_store=True), run(*GRID, cwd=folder)
     assert cold.process.exitcode == warm.process.exitcode == 0, cold.said() + warm.said()
     store = opened(folder)
     first, second = sweeps(store)
@@ -87,7 +86,7 @@ def test_a_sweep_killed_at_random_moments_ends_as_an_undisturbed_one(undisturbed
     moments = [*(draw.randrange(1, making) for _ in range(2)), draw.randrange(making, cold), *(draw.randrange(1, rest) for _ in range(100))]
     killed = continued = 0
     for moment in moments:
-        done = run(*GRID, cwd=tmp_path, die_at=moment)
+        done = run(*GRID, cwd=tmp_path, new_store=True, die_at=moment)
         continued += "continuing sweep" in done.said()
         if done.process.exitcode == -signal.SIGKILL:
             killed += 1
@@ -189,10 +188,10 @@ def test_a_folder_in_which_a_sweep_runs_is_refused(undisturbed):
 
 def test_ctrl_c_keeps_what_was_finished_and_the_same_command_goes_on(undisturbed):
     folder, reference, _ = undisturbed
-    running = start(*GRID, "study=interrupted", cwd=folder)
-    while "macro-F1" not in running.said():
-        time.sleep(0.05)
+    running = start(*GRID, "study=interrupted", cwd=folder, hold_at="macro-F1")
+    running.wait_until_held()
     os.killpg(running.process.pid, signal.SIGINT)
+    running.go_on()
     assert running.wait() == 130 and "the same command goes on from there" in running.said(), running.said()
     store = tracking.open_store(None, "interrupted", folder / "mlflow")
     (parent,) = sweeps(store)

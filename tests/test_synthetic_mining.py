@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from fake_annotator import annotate, invented, small_corpora
 from fake_llm_server import FakeLLM
-from grid import run
+from preloaded import completed as run
 
 from touchstone import tracking
 from touchstone.cli import main as touchstone
