@@ -95,7 +95,7 @@ def start(
     number = len(list(cwd.glob("output-*")))
     output, counted = cwd / f"output-{number}", cwd / f"writes-{number}"
     if not new_store:
-        _copy_store(cwd)
+        copy_store(cwd / "mlflow")
     return _start("run.py", arguments, cwd, output, output, counted, die_at, hold_at, environment or {})
 
 
@@ -108,7 +108,7 @@ def run(*arguments: str, cwd: Path, **options) -> Started:
 
 def completed(*arguments: str, cwd: Path, program: str = "run.py", **environment: str) -> subprocess.CompletedProcess:
     """As `grid.run`, without its start: the exit status, and what was printed by run.py or touchstone."""
-    _copy_store(cwd)
+    copy_store(cwd / "mlflow")
     with tempfile.TemporaryDirectory() as folder:  # not `cwd`: tests look at what lies there
         files = [Path(folder) / name for name in ("output", "errors", "writes")]
         started = _start(program, arguments, cwd, *files, None, None, environment)
@@ -140,11 +140,12 @@ def _serve() -> None:
             os.environ["PYTHONPATH"] = before
 
 
-def _copy_store(cwd: Path) -> None:
-    """Put an empty store where run.py would make one."""
-    if not (cwd / "mlflow").exists():
-        (cwd / "mlflow").mkdir()
-        shutil.copy(_empty_store(), cwd / "mlflow" / "mlflow.db")
+def copy_store(folder: Path) -> Path:
+    """Put an empty store into a folder that is not there, as run.py would make one, and return the folder."""
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        shutil.copy(_empty_store(), folder / "mlflow.db")
+    return folder
 
 
 @lru_cache(maxsize=1)

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from preloaded import copy_store
 
 from touchstone import logbook, schema, tracking
 from touchstone.cell import asks_directly, cell_key, params, run_name
@@ -208,7 +209,7 @@ def two_directions(
     folder: Path, *, tasks=("ad_binary", "ad_multiclass"), mixtures=tuple(SKILL), failing: str = "silver_bronze", seeds: int = 2
 ):
     """A store with one sweep of the first paper's grid; `failing` is a mixture whose binary cell is missing. Returns store, parent id."""
-    store = tracking.open_store(None, "two_directions", folder / "mlflow")
+    store = tracking.open_store(None, "two_directions", copy_store(folder / "mlflow"))
     parent = log_sweep(store, "two_directions")
     for task in tasks:
         for mixture in mixtures:
@@ -252,7 +253,7 @@ def _spare() -> Path:
 
 def empty_study(name: str):
     """Return a store with an empty study of this name: one database for all tests of a process, since making one takes seconds."""
-    return tracking.open_store(None, name, _spare() / "mlflow")
+    return tracking.open_store(None, name, copy_store(_spare() / "mlflow"))
 
 
 def cache() -> str:

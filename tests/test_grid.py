@@ -1,21 +1,16 @@
 """The gold/silver/bronze grid as a user runs it: run.py, the tracking store, the UI."""
 
 import json
-import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from grid import DATA, run
-from mlflow import MlflowClient
 from preloaded import completed
+from tracking_server import serving
 
 from touchstone import tracking
 
@@ -222,52 +217,20 @@ def test_ten_hallmarks_are_learnt_from_two_hundred_abstracts(tmp_path):
     assert 0.28 < cell.data.metrics["test/macro_f1"] < 0.55  # plain scikit-learn in the same setting: 0.35 with word pairs, 0.42 without
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 def test_the_printed_link_opens_the_run_list_with_the_rows_of_the_sweep(sweep, tmp_path):
     folder, done, store = sweep
     link = re.search(r"(/#/experiments/\S+viewStateShareKey=\w+)", done.stdout)[1]
-    port = free_port()
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    command = [
-        Path(sys.executable).parent / "mlflow",
-        "server",
-        "--backend-store-uri",
-        store.uri,
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    ]
-    server = subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        client = MlflowClient(f"http://127.0.0.1:{port}")
-        for _ in range(120):
-            try:
-                client.search_experiments()
-                break
-            except Exception:  # noqa: BLE001 - not up yet
-                time.sleep(0.5)
+    with serving(tmp_path / "server", store.uri) as server:
         shot = tmp_path / "ui.png"
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
         flags += ["--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1600,900"]
         page = subprocess.run(
-            [CHROMIUM, *flags, "--virtual-time-budget=20000", f"--screenshot={shot}", "--dump-dom", f"http://127.0.0.1:{port}{link}"],
+            [CHROMIUM, *flags, "--virtual-time-budget=20000", f"--screenshot={shot}", "--dump-dom", f"{server.uri}{link}"],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
         )
-        for mixture in MIXTURES:
-            assert f"{mixture}|tfidf_logreg|guideline|s0" in page.stdout
-        assert "macro_f1" in page.stdout
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
+    for mixture in MIXTURES:
+        assert f"{mixture}|tfidf_logreg|guideline|s0" in page.stdout
+    assert "macro_f1" in page.stdout
