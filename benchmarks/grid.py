@@ -141,6 +141,7 @@ def prepared(store: Path, path: Path) -> Path:
 def bare(path: Path) -> list[float]:
     """Do the work of the cells by hand, with the hyper-parameters of conf/classifier, and return their macro-F1 on the test set."""
     import numpy as np
+    from scipy.sparse import hstack
     from scipy.special import softmax
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -150,15 +151,16 @@ def bare(path: Path) -> list[float]:
     found = []
     for cell in json.loads(path.read_text(encoding="utf-8")):
         train, f1 = cell["training"], {}
-        vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-        features = vectorizer.fit_transform(train["texts"])
+        words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+        characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True)
+        features = hstack([words.fit_transform(train["texts"]), characters.fit_transform(train["texts"])], format="csr")
         if cell["classifier"] == "tfidf_logreg":
             model = LogisticRegression(class_weight="balanced", solver="newton-cg", max_iter=10_000)
         else:
             model = LinearSVC(class_weight="balanced", max_iter=10_000, random_state=0)
         model.fit(features, train["classes"], sample_weight=train["weights"])
         for split in ("dev", "test"):
-            features = vectorizer.transform(cell[split]["texts"])
+            features = hstack([words.transform(cell[split]["texts"]), characters.transform(cell[split]["texts"])], format="csr")
             if cell["classifier"] == "tfidf_logreg":
                 scores = model.predict_proba(features)
             else:

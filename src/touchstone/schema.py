@@ -236,7 +236,7 @@ class TfidfConfig(ClassifierConfig):
     C: float = 1.0
     class_weight: Optional[str] = "balanced"  # balanced | null; hold it fixed across mixtures
     word_ngrams: int = 2
-    char_ngrams: int = 0  # 0 = none
+    char_ngrams: int = 4  # 0 = none
     min_df: int = 1
 
 
