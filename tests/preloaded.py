@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import forkserver
@@ -54,12 +54,11 @@ class Started:
 
     def wait_until_held(self) -> None:
         """Wait until it stands at the line given as `hold_at`."""
-        end = time.monotonic() + PATIENCE_S
-        while self._state() != psutil.STATUS_STOPPED:
-            if time.monotonic() > end or not self.process.is_alive():
-                self.process.kill()
-                raise TimeoutError(self.said())
-            time.sleep(0.02)
+        self._wait_for(lambda: self._state() == psutil.STATUS_STOPPED)
+
+    def wait_until_said(self, text: str) -> None:
+        """Wait until it, or a process of its own, has printed a text."""
+        self._wait_for(lambda: text in self.said())
 
     def go_on(self) -> None:
         os.kill(self.process.pid, signal.SIGCONT)
@@ -71,6 +70,14 @@ class Started:
     def writes(self) -> int:
         """How many writes it came to."""
         return int(self.counted.read_text())
+
+    def _wait_for(self, true: Callable[[], bool]) -> None:
+        end = time.monotonic() + PATIENCE_S
+        while not true():
+            if time.monotonic() > end or not self.process.is_alive():
+                self.process.kill()
+                raise TimeoutError(self.said())
+            time.sleep(0.02)
 
     def _state(self) -> str | None:
         try:

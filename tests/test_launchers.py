@@ -4,7 +4,6 @@ import importlib.util
 import os
 import re
 import signal
-import time
 from pathlib import Path
 
 import fake_slurm
@@ -72,8 +71,7 @@ def test_joblib_gives_identical_bits_and_computes_shared_stages_once(basic, tmp_
 
 def test_a_worker_that_dies_ends_the_sweep_and_resume_finishes_it(basic, tmp_path):
     running = start(*GRID, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", cwd=tmp_path)
-    while "macro-F1" not in running.said():
-        time.sleep(0.05)
+    running.wait_until_said("macro-F1")
     workers = [child for child in psutil.Process(running.process.pid).children() if "popen_loky" in " ".join(child.cmdline())]
     workers[0].send_signal(signal.SIGKILL)
     assert running.wait() == 1

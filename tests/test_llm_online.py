@@ -47,7 +47,7 @@ def config(server, **changes):
         "endpoint": url,
         "location": "local",
         "workers": 8,
-        "timeout_s": 5.0,
+        "timeout_s": 60.0,  # what is to time out gives its own
     }
     return LLMConfig(**{**settings, **changes})
 
@@ -181,7 +181,7 @@ def test_a_fault_that_passes_is_retried_and_never_cached(tmp_path, kind):
 @pytest.mark.parametrize("kind", ["hang", "trickle"])
 def test_a_slow_answer_times_out_and_is_retried(tmp_path, kind):
     with FakeLLM(echo, once(kind)) as server:
-        answers = ask([request(n) for n in range(4)], parse, config(server, timeout_s=0.4), folder=tmp_path)
+        answers = ask([request(n) for n in range(4)], parse, config(server, timeout_s=1.0), folder=tmp_path)
         assert answers.values == [0, 1, 2, 3] and server.calls == 8
 
 
@@ -366,11 +366,11 @@ def test_requests_and_tokens_per_minute_are_reserved_before_sending(tmp_path, mo
 
 def test_a_reserved_time_is_waited_for(tmp_path):
     with FakeLLM(echo) as server:
+        started = time.monotonic()
         with Store(tmp_path) as store:
             store.reserve(server.url, "fake-1", "requests", 0.4)
-        started = time.monotonic()
         ask([request(1)], parse, config(server, requests_per_minute=600), folder=tmp_path)
-        assert time.monotonic() - started >= 0.3
+        assert time.monotonic() - started >= 0.39
 
 
 def test_two_processes_asking_the_same_make_one_call_each(tmp_path):
@@ -513,7 +513,7 @@ def test_retry_after_is_read_in_all_its_forms(headers, seconds):
 def test_retry_after_may_be_a_date():
     from email.utils import formatdate
 
-    assert 8 < online.retry_after({"retry-after": formatdate(time.time() + 10, usegmt=True)}) <= 10.5
+    assert 80 < online.retry_after({"retry-after": formatdate(time.time() + 100, usegmt=True)}) <= 100
 
 
 def client_code(server_url, folder, n, workers):
@@ -552,10 +552,10 @@ def test_ctrl_c_drains_what_is_in_flight_and_says_done_failed_left(tmp_path):
     n, workers = 100, 8
     with FakeLLM(echo, latency=0.2) as server:
         process = subprocess.Popen([sys.executable, "-c", client_code(server.url, tmp_path, n, workers)], stderr=subprocess.PIPE, text=True)
-        while server.calls < 30:
+        while server.calls < 30 and process.poll() is None:
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        told = process.communicate(timeout=30)[1]
+        told = process.communicate(timeout=120)[1]
         calls = server.calls
         assert process.returncode != 0 and calls < n
         assert f"done {calls}, failed 0, left {n - calls}" in told
@@ -568,9 +568,9 @@ def test_ctrl_c_drains_what_is_in_flight_and_says_done_failed_left(tmp_path):
 def test_a_second_ctrl_c_drops_what_is_in_flight(tmp_path):
     with FakeLLM(echo, latency=30) as server:
         process = subprocess.Popen([sys.executable, "-c", client_code(server.url, tmp_path, 4, 4)], stderr=subprocess.PIPE, text=True)
-        while server.calls < 4:
+        while server.calls < 4 and process.poll() is None:
             time.sleep(0.01)
-        for _ in range(2):
-            process.send_signal(signal.SIGINT)
-            time.sleep(0.3)
-        assert "left 4" in process.communicate(timeout=10)[1]
+        process.send_signal(signal.SIGINT)
+        assert "Ctrl-C again drops them" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        assert "left 4" in process.communicate(timeout=25)[1], "before the answers came"

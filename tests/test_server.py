@@ -6,7 +6,7 @@ import io
 import pandas as pd
 import pytest
 from preloaded import run, start
-from tracking_server import initdb, postgres, serving, wait_until
+from tracking_server import initdb, postgres, serving
 
 from touchstone import tracking
 
@@ -70,7 +70,7 @@ def test_a_server_killed_and_restarted_is_waited_for(server, embedded, tmp_path)
     running.wait_until_held()
     server.kill()
     running.go_on()
-    wait_until(lambda: "does not answer; waiting" in running.said())
+    running.wait_until_said("does not answer; waiting")
     server.start()
     assert running.wait() == 0, running.said()
     (parent,), found = results(server.uri, "restarted", tmp_path)

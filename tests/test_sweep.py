@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from grid import ROOT
-from preloaded import run, start
+from preloaded import copy_store, run, start
 
 from touchstone import tracking
 
@@ -245,10 +245,10 @@ def test_a_full_disk_is_told_in_one_line_and_the_same_command_goes_on_with_room(
     if prefix is None:
         pytest.skip("this machine allows no small disk (unshare and mount)")
     grid = "-m mixture=gold task.gold_patients=1,2,3 tracking.log_models=false paths.cache=disk/cache paths.store=disk/store"
-    make_store = "from touchstone import tracking; tracking.open_store(None, 'two_directions', 'disk/store')"
+    copy_store(tmp_path / "empty")
     script = f"""
         mkdir disk && mount -t tmpfs -o size=50m none disk
-        PYTHONPATH={ROOT}/src {sys.executable} -c "{make_store}"
+        cp -r empty disk/store
         room=$(df --output=avail -B 1k disk | tail -1)
         head -c $(( (room - 500) * 1024 )) /dev/zero > disk/ballast
         {sys.executable} {ROOT}/run.py {grid}; echo "first: $?"

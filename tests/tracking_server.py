@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-START_S = 60  # a server that is not up by then is not coming
+START_S = 180  # a server that is not up by then is not coming, however loaded the machine
 
 
 def initdb() -> Path | None:
