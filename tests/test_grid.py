@@ -199,9 +199,7 @@ def test_gold_cells_on_hoc_land_in_the_measured_ranges(tmp_path):
     common = ("task=hoc_binary", "task.gold_patients=200", *split, "mixture=gold", "tracking.log_models=false")
     done = completed("-m", *common, "classifier=tfidf_logreg", cwd=tmp_path, TOUCHSTONE_DATA=str(DATA))
     assert done.returncode == 0, done.stderr
-    frozen = completed(
-        "-m", *common, "classifier=minilm_logreg", "classifier.dtype=bfloat16", "threads=2", cwd=tmp_path, TOUCHSTONE_DATA=str(DATA)
-    )
+    frozen = completed("-m", *common, "classifier=minilm_logreg", "classifier.dtype=bfloat16", cwd=tmp_path, TOUCHSTONE_DATA=str(DATA))
     assert frozen.returncode == 0, frozen.stderr
     store = tracking.open_store(None, "two_directions", tmp_path / "mlflow")
     scores = {found.data.params["classifier"]: found.data.metrics["test/f1"] for found in runs(store, "cell")}
