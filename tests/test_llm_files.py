@@ -8,6 +8,7 @@ import stat
 
 import pytest
 
+from touchstone import cli
 from touchstone.errors import EstimateOnly, MissingRecording, PendingRequests, UserError
 from touchstone.llm import recording
 from touchstone.llm.ask import ask
@@ -315,7 +316,6 @@ def test_the_command_moves_answers_out_and_in_and_checks_them(tmp_path, capsys):
         and [line.get("restricted") for line in lines] == [None, None, True]
     )
     assert stat.S_IMODE((tmp_path / "all.jsonl").stat().st_mode) == 0o600
-    assert run_cli("export", tmp_path / "none.jsonl", "--model", "other", *cache) == 0 and not (tmp_path / "none.jsonl").read_text()
     assert run_cli("verify", tmp_path / "out.jsonl") == 0
     assert "2 answers, 2 keys recomputed, 0 problems" in capsys.readouterr().out
     assert run_cli("import", tmp_path / "out.jsonl", "--cache", tmp_path / "new") == 0
@@ -362,3 +362,86 @@ def test_a_batch_folder_that_cannot_be_written_is_one_clear_line(tmp_path):
     (tmp_path / "batch").write_text("a file")
     with pytest.raises(UserError, match="cannot write to llm.batch_dir"):
         ask([request(1)], parse, config(tmp_path), folder=tmp_path / "llm")
+
+
+def told_by_the_command(capsys, *arguments):
+    """Return the one line in which `touchstone recording` tells a mistake."""
+    assert cli.main(["recording", *map(str, arguments)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        (("--stage", "cuont"), 'no stage "cuont". Did you mean count? There are: count; models: claude'),
+        (("--model", "other"), 'stages: count; no model "other". There are: claude'),
+        (("--stage", "count"), "1 answers about restricted text left out; --restricted writes them too"),
+    ],
+)
+def test_an_export_of_nothing_leaves_the_file_and_says_what_there_is(tmp_path, capsys, wanted, said):
+    secret = request(1, restricted=True)
+    llm = config(tmp_path, purpose="a test")
+    answer(tmp_path / "batch/answers.jsonl", [short(secret, '{"n": 1}', llm)])
+    ask([secret], parse, llm, folder=tmp_path / "cache/llm")
+    keep = tmp_path / "keep.jsonl"
+    keep.write_text("as it was\n")
+    assert told_by_the_command(capsys, "export", keep, "--cache", tmp_path / "cache", *wanted).endswith(
+        f"nothing written to {keep}: {said}"
+    )
+    assert keep.read_text() == "as it was\n" and not list(tmp_path.glob("*.part"))
+
+
+def test_an_export_makes_no_store_and_says_where_it_cannot_write(tmp_path, capsys):
+    assert "no response store in" in told_by_the_command(capsys, "export", tmp_path / "out.jsonl", "--cache", tmp_path / "nowhere")
+    assert not list(tmp_path.iterdir())
+    with Store(tmp_path / "empty/llm"):
+        pass
+    assert "has no answers yet" in told_by_the_command(capsys, "export", tmp_path / "out.jsonl", "--cache", tmp_path / "empty")
+    path = exported(tmp_path, [request(1)], [1])
+    assert run_cli("import", path, "--cache", tmp_path / "cache") == 0
+    capsys.readouterr()
+    said = told_by_the_command(capsys, "export", path / "below.jsonl", "--cache", tmp_path / "cache")
+    assert f"cannot write the recording {path / 'below.jsonl'}: " in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("usage", "x", '"usage" must be an object'),
+        ("date", 7, '"date" must be text'),
+        ("finish_reason", ["stop"], '"finish_reason" must be text'),
+        ("endpoint", {}, '"endpoint" must be text'),
+        ("request", {"stage": 3}, '"stage" must be text'),
+        ("request", "who?", '"request" must be an object'),
+        ("request", {"messages": [], "params": []}, "the key is not that of the request"),
+    ],
+)
+def test_a_recorded_field_of_another_type_is_named_with_its_line(tmp_path, name, value, said):
+    path = exported(tmp_path, [request(1), request(2)], [1, 2])
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[1][name] = value
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (problem,) = recording.verify(path).problems
+    assert problem.startswith("line 2: ") and said in problem
+    with Store(tmp_path / "other") as store:
+        with pytest.raises(UserError, match="made.jsonl, line 2: ") as raised:
+            recording.import_(store, path)
+        assert said in str(raised.value) and len(store) == 0
+
+
+def test_import_takes_no_request_that_is_not_that_of_its_key_and_null_is_absent(tmp_path):
+    path = exported(tmp_path, [request(1), request(2)], [1, 2])
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    nothing = {"usage": None, "fingerprint": None, "served_model": None}
+    path.write_text("".join(json.dumps({**line, **nothing}) + "\n" for line in lines))
+    with Store(tmp_path / "other") as store:
+        assert recording.import_(store, path) == (2, 0)
+    lines[1]["request"]["messages"][1]["content"] = "something else"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with Store(tmp_path / "third") as store:
+        with pytest.raises(UserError, match="line 2: the key is not that of the request .* nothing of this file was imported"):
+            recording.import_(store, path)
+        assert len(store) == 0
+        path.write_text("".join(json.dumps({**line, "request": None}) + "\n" for line in lines))
+        assert recording.import_(store, path) == (2, 0), "a request that is left out cannot be checked"

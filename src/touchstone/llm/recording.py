@@ -17,15 +17,17 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from touchstone.errors import UserError
+from touchstone.errors import UserError, no_such
 from touchstone.llm import chat
 from touchstone.llm.protocol import Request, Response
 from touchstone.llm.store import Kept, Store
 
 SHIPPED = Path(__file__).resolve().parents[1] / "demo" / "recordings"
+TEXTS = ("endpoint", "model", "served_model", "date", "finish_reason", "fingerprint")  # of a line, where they are there
 
 
 def load(recording: str | None) -> dict[str, Response]:
@@ -98,7 +100,7 @@ def export(
     with_requests: bool = True,
     restricted: bool = False,
 ) -> tuple[int, int]:
-    """Write the answers of a store as a recording.
+    """Write the answers of a store as a recording; where there are none to write, no file is made or changed.
 
     Parameters
     ----------
@@ -109,6 +111,11 @@ def export(
     Returns
     -------
     written, left_out : how many answers; those left out are restricted.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written.
     """
     written = left_out = 0
 
@@ -121,19 +128,31 @@ def export(
             written += 1
             yield entry(kept, with_request=with_requests)
 
-    write(path, lines(), mode=0o600 if restricted else 0o644)
+    entries = lines()
+    first = next(entries, None)
+    if first is not None:
+        write(path, chain([first], entries), mode=0o600 if restricted else 0o644)
     return written, left_out
 
 
 def write(path: str | Path, entries: Iterable[Mapping[str, Any]], mode: int = 0o644) -> None:
-    """Write lines of a recording, aside first, then renamed."""
+    """Write lines of a recording, aside first, then renamed.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written.
+    """
     path = Path(path)
     aside = path.with_name(path.name + ".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(os.open(aside, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, mode), "w", encoding="utf-8") as handle:
-        for line in entries:
-            handle.write(json.dumps(line, ensure_ascii=False) + "\n")
-    aside.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(os.open(aside, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, mode), "w", encoding="utf-8") as handle:
+            for line in entries:
+                handle.write(json.dumps(line, ensure_ascii=False) + "\n")
+        aside.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot write the recording {path}: {error.strerror}; name a file in a folder that you own") from error
 
 
 def import_(store: Store, path: str | Path) -> tuple[int, int]:
@@ -142,9 +161,20 @@ def import_(store: Store, path: str | Path) -> tuple[int, int]:
     Returns
     -------
     added, conflicts : how many were new; how many answer a request differently from the store, which keeps its own.
+
+    Raises
+    ------
+    UserError
+        If a line cannot be read, or its key is not that of its request; all are looked at before the first is put.
     """
+    lines = []
+    for number, raw in _lines(path):
+        where = f"{path}, line {number}"
+        lines.append(_entry(raw, where))
+        if problem := _wrong_key(lines[-1], where):
+            raise UserError(f"{problem}; nothing of this file was imported")
     added = conflicts = 0
-    for line in read(path):
+    for line in lines:
         key = line["key"]
         request = line.get("request")
         new = store.put(
@@ -152,7 +182,7 @@ def import_(store: Store, path: str | Path) -> tuple[int, int]:
             endpoint=line.get("endpoint", ""),
             model=line.get("model", ""),
             request=None if request is None else {name: value for name, value in request.items() if name != "stage"},
-            stage=(request or {}).get("stage", ""),
+            stage=(request or {}).get("stage") or "",
             restricted=bool(line.get("restricted")),
         )
         added += new
@@ -180,12 +210,9 @@ def verify(path: str | Path) -> Verified:
         except UserError as error:
             problems.append(str(error))
             continue
-        if line.get("request") is not None:
-            recomputed += 1
-            if _key_of(line) != line["key"]:
-                problems.append(
-                    f"line {number}: the key is not that of the request at endpoint {line.get('endpoint')!r} for {line.get('model')!r}"
-                )
+        recomputed += "request" in line
+        if problem := _wrong_key(line, f"line {number}"):
+            problems.append(problem)
         if answers.setdefault(line["key"], line["response"]) != line["response"]:
             problems.append(f"line {number}: request {line['key'][:12]} is answered twice, differently")
     return Verified(lines, recomputed, tuple(problems))
@@ -225,7 +252,10 @@ def add_cli(subparsers: Any) -> None:
 
 
 def _run_export(arguments: argparse.Namespace) -> int:
-    with Store(Path(arguments.cache) / "llm") as store:
+    folder = Path(arguments.cache) / "llm"
+    if not (folder / "responses.sqlite").is_file():
+        raise UserError(f"no response store in {folder}; name paths.cache of the runs that asked: --cache FOLDER")
+    with Store(folder) as store:
         written, left_out = export(
             store,
             arguments.file,
@@ -234,10 +264,27 @@ def _run_export(arguments: argparse.Namespace) -> int:
             with_requests=not arguments.without_requests,
             restricted=arguments.restricted,
         )
+        told = f"{left_out} answers about restricted text left out; --restricted writes them too"
+        if not written:
+            raise UserError(f"nothing written to {arguments.file}: {told if left_out else _what_there_is(store, arguments)}")
     print(f"{written} answers written to {arguments.file}")
     if left_out:
-        print(f"{left_out} answers about restricted text left out; --restricted writes them too")
+        print(told)
     return 0
+
+
+def _what_there_is(store: Store, arguments: argparse.Namespace) -> str:
+    """Say which stages and models a store has answers of, and which one asked for is none of them."""
+    known = store.db.execute("SELECT DISTINCT stage, asked_model FROM responses").fetchall()
+    if not known:
+        return f"{store.path} has no answers yet"
+    told = []
+    for name, asked, found in (
+        ("stage", arguments.stage, {row[0] for row in known}),
+        ("model", arguments.model, {row[1] for row in known}),
+    ):
+        told.append(f"{name}s: {', '.join(sorted(found))}" if asked in (None, *found) else no_such(name, asked, found))
+    return "; ".join(told)
 
 
 def _run_import(arguments: argparse.Namespace) -> int:
@@ -289,9 +336,21 @@ def _entry(raw: str, where: str) -> dict[str, Any]:
     key = line.get("key")
     if not isinstance(key, str) or len(key) != 64 or set(key) - set("0123456789abcdef"):
         raise UserError(f'{where}: "key" must be the 64 hex digits of a request')
-    if not isinstance(line.get("request", {}), (dict, type(None))):
-        raise UserError(f'{where}: "request" must be an object')
+    line = {name: value for name, value in line.items() if value is not None}
+    for name in ("request", "usage"):
+        if not isinstance(line.get(name, {}), dict):
+            raise UserError(f'{where}: "{name}" must be an object')
+    for name, value in [*((name, line.get(name, "")) for name in TEXTS), ("stage", line.get("request", {}).get("stage") or "")]:
+        if not isinstance(value, str):
+            raise UserError(f'{where}: "{name}" must be text')
     return line
+
+
+def _wrong_key(line: Mapping[str, Any], where: str) -> str | None:
+    """Say that the key of a line is not that of its request; None where it is, or where the request is left out."""
+    if "request" not in line or _key_of(line) == line["key"]:
+        return None
+    return f"{where}: the key is not that of the request at endpoint {line.get('endpoint')!r} for {line.get('model')!r}"
 
 
 def _key_of(line: Mapping[str, Any]) -> str | None:
@@ -299,7 +358,7 @@ def _key_of(line: Mapping[str, Any]) -> str | None:
     try:
         asked = Request(tuple(request["messages"]), request.get("schema"), request.get("params") or {}, request.get("sample") or 0)
         return asked.key(line.get("endpoint", ""), line.get("model", ""))
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
 
 
