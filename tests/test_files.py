@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import doctest
 import gzip
 import json
 
@@ -10,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from touchstone.data.files import DEMO, find, id_field, rows, text_field
+from touchstone.data import files
+from touchstone.data.files import DEMO, find, id_field, quoted, rows, text_field
 from touchstone.errors import UserError
 
 CANARY = "Zebulon repeats himself"
@@ -40,6 +42,14 @@ def test_a_missing_file_is_an_error_that_says_where_it_was_looked_for(tmp_path):
         find("nope.csv", None)
     with pytest.raises(UserError, match="no such file"):
         find(tmp_path / "nope.csv")
+
+
+def test_a_folder_where_a_file_is_expected_is_an_error(tmp_path, monkeypatch):
+    (tmp_path / "notes").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name, data in (("notes", tmp_path), ("notes", None), (tmp_path / "notes", None)):
+        with pytest.raises(UserError, match=r"notes: is a folder. Name a file in it$"):
+            find(name, data)
 
 
 def test_jsonl_csv_and_tsv_give_the_same_records(tmp_path):
@@ -75,6 +85,12 @@ def test_a_field_longer_than_the_csv_default_is_read(tmp_path):
         ("a.csv", "", "a.csv: empty, a header line"),
         ("a.tsv", "\n", "a.tsv: empty, a header line"),
         ("a.tsv", f"id\ttext\n1 {CANARY}\n", "a.tsv, line 2: 1 columns where the header names 2"),
+        ("a.csv", f"id,text,text\n1,{CANARY},x\n", r'a.csv: the header names the column "text" twice \(columns: id, text, text\)'),
+        ("a.tsv", f"{CANARY}.\t0\t0\n1\t2\t3\n", 'a.tsv: the header names the column "0" twice .* has the file no header line'),
+        ("a.csv", f"1,{CANARY}.\n2\n", r"line 2: 1 columns where the header names 2 \(1, \[24 characters, sha256"),
+        ("a.jsonl", f'{{"text": "{CANARY} \\ud800"}}\n', "a.jsonl, line 1: holds .ud800 or another half of a character"),
+        ("a.jsonl", '{"text": ' + "[" * 200_000 + "]" * 200_000 + "}", "a.jsonl, line 1: nested too deeply"),
+        ("a.jsonl", '{"text": ' + "1" * 5000 + "}", "a.jsonl, line 1: a number that is too long"),
         ("a.xlsx", "", "a.xlsx: unknown kind of file. Its name must end in .jsonl, .csv, .tsv"),
     ],
 )
@@ -127,6 +143,34 @@ def test_an_id_is_a_name_or_a_whole_number(tmp_path):
     for value in ("", None, 1.5, True, []):
         with pytest.raises(UserError, match="must be a name or a whole number"):
             id_field({"id": value}, "id", path=tmp_path, line=1, key="k")
+
+
+@pytest.mark.parametrize("value", ["x" * 101, "two\nlines", "two\u2028lines", 10**101])
+def test_an_id_is_no_text(tmp_path, value):
+    with pytest.raises(UserError, match='line 1: field "id" must be an id, at most 100 characters in one line.*: k=FIELD$') as caught:
+        id_field({"id": value}, "id", path=tmp_path, line=1, key="k")
+    assert str(value) not in str(caught.value)
+    assert id_field({"id": "x" * 100}, "id", path=tmp_path, line=1, key="k") == "x" * 100
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        *((value, True) for value in ("", "n1/3", "cognitive_impairment", "Discharge summary", "Resisting cell death", "v1.2", "Größe")),
+        *((value, False) for value in (f"{CANARY}.", "a b c d", "x" * 41, "a  b", "a\nb", "a ", "fell, again", "Mrs. Smith")),
+    ],
+)
+def test_only_what_looks_like_a_name_or_a_label_is_quoted(value, shown):
+    assert quoted(value) == value if shown else quoted(value).startswith(f"[{len(value)} characters, sha256 ")
+
+
+def test_the_docstring_examples_hold():
+    assert doctest.testmod(files).failed == 0
+
+
+def test_an_escaped_pair_of_surrogates_is_one_character(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "\\ud83d\\ude00 C:\\\\ud800"}\n')
+    assert next(rows(tmp_path / "a.jsonl"))[1]["text"] == "\U0001f600 C:\\ud800"
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -9,6 +9,7 @@ Lee et al. 2020 give 5,330 sentences, EU-ADR 355.
 from __future__ import annotations
 
 import doctest
+import gzip
 import logging
 from collections import Counter
 
@@ -257,6 +258,21 @@ def test_relations_need_one_category_and_both_parts(tmp_path):
         read_relations(GoldFiles(reader="relation_tsv", train="a"), taxonomy("gene_disease"), tmp_path)
     with pytest.raises(UserError, match="corpus.gold.docs_of=0"):
         relations(tmp_path, "@GENE$\t1\n", docs_of=0)
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_gzip_file_that_is_cut_or_none_is_named(tmp_path, cut):
+    for name, line in (("ner.tsv.gz", b"word\tO\n"), ("re.tsv.gz", b"word\t0\n")):
+        (tmp_path / name).write_bytes(gzip.compress(line * 5000)[:60] if cut else line)
+    with pytest.raises(UserError, match="ner.tsv.gz: damaged or cut gzip file"):
+        read_bio(GoldFiles(reader="bio_tsv", train="ner.tsv.gz", test="ner.tsv.gz"), tmp_path)
+    with pytest.raises(UserError, match="re.tsv.gz: damaged or cut gzip file"):
+        read_relations(GoldFiles(reader="relation_tsv", train="re.tsv.gz", test="re.tsv.gz"), taxonomy("gene_disease"), tmp_path)
+
+
+def test_a_relation_file_with_two_columns_of_a_name_is_an_error(tmp_path):
+    with pytest.raises(UserError, match='train.tsv: the header names the column "label" twice'):
+        relations(tmp_path, "sentence\tlabel\tlabel\n@GENE$\t1\t0\n")
 
 
 def test_the_docstring_examples_hold():

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections import Counter
 
+import pandas as pd
 import pytest
 from grid import DATA
 from hypothesis import given
 from hypothesis import strategies as st
 
+from touchstone.data.corpus import read_pool
 from touchstone.data.files import DEMO
 from touchstone.data.notes import COLUMNS, read_notes
 from touchstone.data.sampling import sample_patients
 from touchstone.errors import UserError
-from touchstone.schema import PoolFiles
+from touchstone.schema import CorpusConfig, PoolFiles
 
 
 @pytest.fixture
@@ -103,3 +105,9 @@ def test_mts_dialog_sections_with_quoted_line_breaks():
     assert {"GENHX", "FAM/SOCHX", "ROS"} <= set(notes["note_type"])
     with pytest.raises(UserError, match=r"line 2: no field \"text\" \(fields: ID, section_header, section_text, dialogue\)"):
         read_notes(path, PoolFiles(id_field="ID"), 0)
+
+
+def test_a_pool_without_a_file_is_an_error(tmp_path):
+    corpus = CorpusConfig(name="ward", pool=PoolFiles(reader="notes"))
+    with pytest.raises(UserError, match="corpus.pool.path=null: corpus.pool.reader=notes needs a file of notes"):
+        read_pool(corpus, 0, None, tmp_path, pd.DataFrame())

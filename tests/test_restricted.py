@@ -1,5 +1,6 @@
 """Canaries: words that stand only in restricted text must be nowhere in what a sweep with failures wrote, outside the 0600 stores."""
 
+import gzip
 import json
 import random
 import re
@@ -8,8 +9,15 @@ from pathlib import Path
 
 import pytest
 from fake_llm_server import FakeLLM
-from grid import run
+from grid import run, small_taxonomy
 from preloaded import completed
+
+from touchstone.console import explain
+from touchstone.data.labelled import read_labels
+from touchstone.data.sentences import read_sentences
+from touchstone.data.shards import iter_shards
+from touchstone.errors import UserError
+from touchstone.schema import GoldFiles, PoolFiles
 
 CANARY = re.compile(rb"(?i)kanarie[a-z]{6}")
 CATEGORIES = ("cognitive_impairment", "coping_strategy", "diagnostic_tests")
@@ -123,6 +131,69 @@ def test_no_canary_is_in_any_byte_outside_the_private_stores(written):
             leaking.append(str(path.relative_to(folder)))
     assert not leaking
     assert private, "the search must be able to find canaries where they may be"
+
+
+@pytest.fixture
+def leaked(tmp_path):
+    """A function that reads a corpus and returns the message of the error that ends it, after looking for canaries in it."""
+
+    def read(read_corpus, said: str) -> str:
+        with pytest.raises(UserError, match=said) as caught:
+            read_corpus()
+        told = explain(caught.value)
+        assert not CANARY.search(told.encode()), told
+        return told
+
+    return read
+
+
+SENTENCE = "Kanariebcdfgh was seen with kanariemnprst."
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"labels_field": "text"}, r'gold.jsonl, line 1: no category "\[42 characters, sha256 [0-9a-f]{8}\]". There are: falls, memory'),
+        ({"doc_field": "long"}, r'gold.jsonl, line 1: field "long" must be an id, at most 100 characters in one line'),
+        ({"patient_field": "lines"}, r'gold.jsonl, line 1: field "lines" must be an id'),
+        ({"doc_field": "nope"}, r'no field "nope" \(fields: doc_id, text, labels, long, lines, \[42 characters'),
+    ],
+)
+def test_a_wrong_field_shows_no_text(tmp_path, leaked, changes, said):
+    row = {"doc_id": "d1", "text": SENTENCE, "labels": [], "long": SENTENCE * 3, "lines": SENTENCE.replace(" ", "\n"), SENTENCE: 1}
+    (tmp_path / "gold.jsonl").write_text(json.dumps(row) + "\n")
+    gold = GoldFiles(**{"reader": "sentences_jsonl", "path": "gold.jsonl", **changes})
+    leaked(lambda: read_sentences(gold, small_taxonomy(), tmp_path), said)
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "reader"),
+    [
+        *((name, field, "notes") for name in ("notes.csv", "notes.tsv", "notes.csv.gz") for field in ("note_id", "text")),
+        *((name, "text", "noteevents") for name in ("notes.csv", "notes.csv.gz")),
+    ],
+)
+def test_notes_without_a_header_show_no_text(tmp_path, leaked, name, field, reader):
+    content = "\n".join(f"{n}{',' if 'csv' in name else chr(9)}{SENTENCE}" for n in range(3)) + "\n"
+    (tmp_path / name).write_bytes(gzip.compress(content.encode()) if name.endswith("gz") else content.encode())
+    pool = PoolFiles(reader=reader, id_field="0" if field == "text" else "note_id")
+    told = leaked(lambda: list(iter_shards(tmp_path / name, pool, 0, shown=False)), r"\[42 characters, sha256")
+    assert "has the file no header line?" in told and "text_field=Kan" not in told
+
+
+def test_a_label_file_without_a_header_shows_no_text(tmp_path, leaked):
+    (tmp_path / "labels.tsv").write_text(f"n1\t0\t{SENTENCE}\nn1\t1\t{SENTENCE}\n")
+    leaked(lambda: read_labels(tmp_path / "labels.tsv", ["n1/0"], small_taxonomy()), "a label file is a TSV with note_id, sentence, labels")
+    (tmp_path / "labels.tsv").write_text(f"note_id\tsentence\tlabels\n{SENTENCE}\t0\tnone\n")
+    leaked(lambda: read_labels(tmp_path / "labels.tsv", ["n1/0"], small_taxonomy()), r"no note \[42 characters")
+    (tmp_path / "labels.tsv").write_text(f"note_id\tsentence\tlabels\nn1\t{SENTENCE}\tnone\n")
+    leaked(lambda: read_labels(tmp_path / "labels.tsv", ["n1/0"], small_taxonomy()), r"note n1 has no sentence \[42 characters")
+
+
+def test_an_id_column_of_text_is_refused_by_the_mimic_reader(tmp_path, leaked):
+    (tmp_path / "notes.csv").write_text(f'note_id,subject_id,note_type,text\n"{SENTENCE * 3}",1,DS,x\n')
+    pool = PoolFiles(reader="mimic_iv_note")
+    leaked(lambda: list(iter_shards(tmp_path / "notes.csv", pool, 0, shown=False)), 'notes.csv: the column "note_id" must hold ids')
 
 
 def test_private_folders_are_closed_to_others(written):

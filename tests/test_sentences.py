@@ -64,7 +64,10 @@ def test_published_parts_become_splits(tmp_path):
         ({"doc_id": "d1", "sentence": "x", "labels": []}, r'no field "text" \(fields: doc_id, sentence, labels\)'),
         ({"doc": "d1", "text": "x", "labels": []}, 'no field "doc_id" .*corpus.gold.doc_field='),
         ({"doc_id": "d1", "text": "x", "label": "falls"}, 'no field "labels" .*corpus.gold.labels_field=label$'),
-        ({"doc_id": "d1", "text": "x", "labels": [1]}, 'field "labels" must be a string, not a list'),
+        *(
+            ({"doc_id": "d1", "text": "x", "labels": value}, 'line 1: field "labels" must be a list of categories, or a string$')
+            for value in ([1], None, 5, {"falls": 1})
+        ),
         ({"doc_id": "d1", "text": " \n", "labels": []}, 'gold.jsonl, line 1: field "text" is empty'),
     ],
 )

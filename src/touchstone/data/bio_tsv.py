@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 
 from touchstone.data.examples import examples
-from touchstone.data.files import find, open_text
+from touchstone.data.files import find, opened
 from touchstone.digest import digest_file
 from touchstone.errors import UserError
 from touchstone.schema import GoldFiles
@@ -149,8 +149,8 @@ def tagged_sentences(path: Path, token_column: int, tag_column: int) -> Iterator
     tokens: list[str] = []
     tags: list[str] = []
     first, document, width = 0, 0, None
-    with open_text(path) as handle:
-        for number, line in enumerate(_lines(handle, path), start=1):
+    with opened(path) as handle:
+        for number, line in enumerate(handle, start=1):
             cells = line.rstrip("\r\n").split("\t")
             blank = not line.strip()
             starts_document = cells[0].startswith(DOCSTART)
@@ -235,13 +235,6 @@ def _cells(cells: list[str], width: int, token_column: int, tag_column: int, whe
             f"{KEY}tag_column=NUMBER names another"
         )
     return token, tag
-
-
-def _lines(handle: Any, path: Path) -> Iterator[str]:
-    try:
-        yield from handle
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 (byte 0x{error.object[error.start]:02x}). Convert it, for example with iconv") from None
 
 
 def _kinds(counts: Counter[str]) -> str:

@@ -25,7 +25,7 @@ from touchstone.taxonomy import Taxonomy
 GOLD_READERS = ("labelled_notes", "sentences_jsonl", "bio_tsv", "relation_tsv")
 POOL_READERS = ("notes", "noteevents", "mimic_iv_note", "rest_of_train")
 GOLD_FILES = ("path", "labels", "train", "dev", "test")
-GOLD_VERSION = 1
+GOLD_VERSION = 2  # 2: a column that a header names twice, and an id as long as a text, are refused
 log = logging.getLogger(__name__)
 
 
@@ -131,6 +131,8 @@ def read_pool(
     if pool.reader == "rest_of_train":
         sentences = sentences_of_examples(rest_of_train, pool, seed)
         return Pool({"sentences": digest_rows(sentences.to_dict("records"))}, lambda: _counted(corpus, [sentences]))
+    if pool.path is None:
+        raise UserError(f"corpus.pool.path=null: corpus.pool.reader={pool.reader} needs a file of notes")
     path = find(pool.path, data_folder)
 
     def parts() -> Iterator[pd.DataFrame]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from touchstone.data.files import quoted
 from touchstone.digest import digest_columns
 from touchstone.errors import UserError, no_such
 
@@ -102,25 +103,24 @@ def check(frame: pd.DataFrame, categories: Iterable[str] | None = None) -> pd.Da
         raise UserError(f"the example table lacks the columns {missing}")
     repeated = frame.loc[frame["example_id"].duplicated(), "example_id"]
     if len(repeated):
-        raise UserError(f"example id {repeated.iloc[0]!r} stands twice in the table; ids must be unique")
+        raise UserError(f"example id '{quoted(repeated.iloc[0])}' stands twice in the table; ids must be unique")
     known = None if categories is None else set(categories)
     for row in frame.itertuples(index=False):
+        where = f"example {quoted(row.example_id)}"
         if row.source not in SOURCES:
-            raise UserError(f"example {row.example_id}: {no_such('source', row.source, SOURCES)}")
+            raise UserError(f"{where}: {no_such('source', row.source, SOURCES)}")
         if row.split not in SPLITS:
-            raise UserError(f"example {row.example_id}: {no_such('split', row.split, SPLITS)}")
+            raise UserError(f"{where}: {no_such('split', row.split, SPLITS)}")
         if not row.text.strip():
-            raise UserError(f"example {row.example_id}: empty text")
+            raise UserError(f"{where}: empty text")
         for label in row.labels:
             if known is not None and label not in known:
-                raise UserError(f"example {row.example_id}: {no_such('category', label, known)}")
+                raise UserError(f"{where}: {no_such('category', quoted(label), known)}")
         for span in row.spans:
             if not 0 <= span["start"] < span["end"] <= len(row.text):
-                raise UserError(
-                    f"example {row.example_id}: span {span['start']}..{span['end']} is outside the text of {len(row.text)} characters"
-                )
+                raise UserError(f"{where}: span {span['start']}..{span['end']} is outside the text of {len(row.text)} characters")
             if known is not None and span["type"] not in known:
-                raise UserError(f"example {row.example_id}: {no_such('entity type', span['type'], known)}")
+                raise UserError(f"{where}: {no_such('entity type', quoted(span['type']), known)}")
     return frame
 
 

@@ -1,5 +1,8 @@
 """Where corpus files are, and how a line of one is read: every fault names the file and the line, never the text.
 
+A file that is not what the configuration says may hold text where a name or a label was expected (no header line, another field), so
+whatever a message quotes from a file goes through `quoted`.
+
 Does not know what the fields mean (`notes.py`, `labelled.py`, `sentences.py`) and downloads nothing.
 """
 
@@ -8,33 +11,40 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 import sys
 import zlib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import touchstone.demo
 from touchstone.errors import UserError
+from touchstone.llm.guard import redacted
 
 DEMO = Path(touchstone.demo.__file__).parent
+LONGEST_QUOTE = 40  # characters
+LONGEST_ID = 100  # characters
+LABEL = re.compile(r"(?:[\w/-]+(?:\.[\w/-]+)*(?: (?=\S)|$)){0,3}")  # up to three words, without the point that ends a sentence
 Row = tuple[int, Mapping[str, Any]]  # line of the file on which the record begins, and the record
 
 
 def find(path: str | Path, data_folder: str | Path | None = None) -> Path:
-    """Return the file or folder that a corpus names.
+    """Return the file that a corpus names.
 
     A relative path is looked for in `data_folder` (paths.data), then in the built-in demo, then in the working folder.
 
     Raises
     ------
     UserError
-        Listing the places where it was looked for.
+        Listing the places where it was looked for; or if it is a folder.
     """
     given = Path(path).expanduser()
     if given.is_absolute():
         if given.exists():
-            return given
+            return _file(given)
         raise UserError(f"{given}: no such file")
     folders = {
         "paths.data": Path(data_folder).expanduser() if data_folder else None,
@@ -43,9 +53,15 @@ def find(path: str | Path, data_folder: str | Path | None = None) -> Path:
     }
     for folder in folders.values():
         if folder is not None and (folder / given).exists():
-            return folder / given
+            return _file(folder / given)
     looked = "; ".join(f"{name} ({folder})" if folder else f"{name} (not set)" for name, folder in folders.items())
     raise UserError(f"{given}: no such file. Looked in {looked}. Set paths.data=FOLDER or TOUCHSTONE_DATA to where your corpora are")
+
+
+def _file(path: Path) -> Path:
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder. Name a file in it")
+    return path
 
 
 def fold_file(name: str, fold: int | None, data_folder: str | Path | None) -> Path:
@@ -79,6 +95,42 @@ def open_text(path: Path) -> IO[str]:
     return opener(path, "rt", encoding="utf-8-sig", newline="")  # type: ignore[operator]
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[IO[str]]:
+    """Open a text file as `open_text` does, for a body that reads it.
+
+    Raises
+    ------
+    UserError
+        Naming the file, where reading it shows that it is not UTF-8, or no whole gzip file though its name says so.
+    """
+    try:
+        with open_text(path) as handle:
+            yield handle
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 (byte 0x{error.object[error.start]:02x}). Convert it, for example with iconv") from None
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        raise UserError(f"{path}: damaged or cut gzip file. Copy it again") from None
+
+
+def quoted(value: str) -> str:
+    """Return a value of a file as a message may show it: as it is where it looks like a name or a label, else its length and digest.
+
+    Examples
+    --------
+    >>> quoted("Resisting cell death"), quoted("n1/3"), quoted("Forgets names.")
+    ('Resisting cell death', 'n1/3', '[14 characters, sha256 54b5cc21]')
+    """
+    return value if len(value) <= LONGEST_QUOTE and LABEL.fullmatch(value) else redacted(value)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return the fields of a record as a message may show them; see `quoted`."""
+    names = list(names)
+    strange = any(quoted(name) != name for name in names)
+    return ", ".join(map(quoted, names)) + ("; are these the names of columns, or has the file no header line?" if strange else "")
+
+
 def rows(path: Path) -> Iterator[Row]:
     """Read the records of a JSONL, CSV or TSV file (`.gz` or not), one by one; blank lines are skipped.
 
@@ -90,19 +142,15 @@ def rows(path: Path) -> Iterator[Row]:
     Raises
     ------
     UserError
-        With file and line: not UTF-8, a line that is no JSON object, a row with more or fewer fields than the header, no header.
+        With file and line: not UTF-8, a line that is no JSON object, a row with more or fewer fields than the header, no header, a header
+        that names a column twice.
     """
     kind = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
     readers = {".jsonl": _jsonl, ".csv": _csv, ".tsv": _tsv}
     if kind not in readers:
         raise UserError(f"{path}: unknown kind of file. Its name must end in {', '.join(readers)}, or one of these with .gz")
-    try:
-        with open_text(path) as handle:
-            yield from readers[kind](handle, path)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 (byte 0x{error.object[error.start]:02x}). Convert it, for example with iconv") from None
-    except (EOFError, gzip.BadGzipFile, zlib.error):
-        raise UserError(f"{path}: damaged or cut gzip file. Copy it again") from None
+    with opened(path) as handle:
+        yield from readers[kind](handle, path)
 
 
 def text_field(record: Mapping[str, Any], name: str, *, path: Path, line: int, key: str) -> str:
@@ -127,17 +175,29 @@ def text_field(record: Mapping[str, Any], name: str, *, path: Path, line: int, k
 
 
 def id_field(record: Mapping[str, Any], name: str, *, path: Path, line: int, key: str) -> str:
-    """Return the field that names a note, document or patient, as a string: a non-empty string or a whole number; see `text_field`."""
+    """Return the field that names a note, document or patient, as a string; see `text_field`.
+
+    Raises
+    ------
+    UserError
+        If it is neither a non-empty string nor a whole number; or longer than `LONGEST_ID` or of several lines, as only a text is: ids stand
+        in every table, also where the text of a restricted corpus does not.
+    """
     value = _field(record, name, path, line, key, next((other for other in record if other.lower().endswith("id")), "FIELD"))
     if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
         raise UserError(f'{path}, line {line}: field "{name}" must be a name or a whole number, not {_kind(value)}')
+    if len(str(value)) > LONGEST_ID or len(str(value).splitlines()) > 1:
+        raise UserError(
+            f'{path}, line {line}: field "{name}" must be an id, at most {LONGEST_ID} characters in one line. Name the one to read: {key}=FIELD'
+        )
     return str(value)
 
 
 def _field(record: Mapping[str, Any], name: str, path: Path, line: int, key: str, likely: str) -> Any:
     if name in record:
         return record[name]
-    raise UserError(f'{path}, line {line}: no field "{name}" (fields: {", ".join(record)}). Name the one to read: {key}={likely}')
+    likely = likely if quoted(likely) == likely else "FIELD"
+    raise UserError(f'{path}, line {line}: no field "{name}" (fields: {listed(record)}). Name the one to read: {key}={likely}')
 
 
 def _kind(value: Any) -> str:
@@ -151,8 +211,18 @@ def _jsonl(handle: IO[str], path: Path) -> Iterator[Row]:
             continue
         try:
             record = json.loads(line)
+            if "\\ud" in line.lower():  # half of a surrogate pair is JSON, but no text that can be written anywhere
+                json.dumps(record, ensure_ascii=False).encode()
         except json.JSONDecodeError as error:
             raise UserError(f"{path}, line {number}: not JSON ({error.msg.removesuffix(' at')} at column {error.colno})") from None
+        except UnicodeEncodeError:
+            raise UserError(
+                f"{path}, line {number}: holds \\ud800 or another half of a character; write the whole one, or U+FFFD"
+            ) from None
+        except RecursionError:
+            raise UserError(f"{path}, line {number}: nested too deeply; a record has its values one or two levels below") from None
+        except ValueError:  # more digits than Python reads
+            raise UserError(f"{path}, line {number}: a number that is too long to be read; write it as a string") from None
         if not isinstance(record, dict):
             raise UserError(f"{path}, line {number}: must be a JSON object, not {_kind(record)}")
         yield number, record
@@ -165,6 +235,7 @@ def _csv(handle: IO[str], path: Path) -> Iterator[Row]:
         header = next(reader, None)
         if not header:
             raise UserError(f"{path}: empty, a header line with the names of the columns was expected")
+        check_header(header, path)
         before = reader.line_num
         for values in reader:
             line, before = before + 1, reader.line_num
@@ -181,14 +252,22 @@ def _tsv(handle: IO[str], path: Path) -> Iterator[Row]:
         if values == [""]:
             continue
         if header is None:
-            header = values
+            header = check_header(values, path)
         else:
             yield number, _record(header, values, path, number)
     if header is None:
         raise UserError(f"{path}: empty, a header line with the names of the columns was expected")
 
 
+def check_header(names: list[str], path: Path) -> list[str]:
+    """Return the names of the columns; one that stands twice is an error, since only one of the two could be read."""
+    repeated = [name for name, count in Counter(names).items() if count > 1 and name]  # empty ones: commas after the last column
+    if repeated:
+        raise UserError(f'{path}: the header names the column "{quoted(repeated[0])}" twice (columns: {listed(names)}). Rename one of them')
+    return names
+
+
 def _record(header: list[str], values: list[str], path: Path, line: int) -> dict[str, str]:
     if len(values) != len(header):
-        raise UserError(f"{path}, line {line}: {len(values)} columns where the header names {len(header)} ({', '.join(header)})")
+        raise UserError(f"{path}, line {line}: {len(values)} columns where the header names {len(header)} ({listed(header)})")
     return dict(zip(header, values, strict=True))

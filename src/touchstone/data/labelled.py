@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from touchstone.data.examples import examples
-from touchstone.data.files import find, id_field, rows, text_field
+from touchstone.data.files import find, id_field, listed, quoted, rows, text_field
 from touchstone.digest import digest, digest_file
 from touchstone.errors import UserError, no_such
 from touchstone.schema import GoldFiles
@@ -96,22 +96,25 @@ def read_labels(path: Path, ids: list[str], taxonomy: Taxonomy) -> dict[str, lis
         lacking = [name for name in LABEL_FILE if not isinstance(record.get(name), str)]
         if lacking:
             raise UserError(
-                f'{path}, line {line}: no field "{lacking[0]}" (fields: {", ".join(record)}); a label file is a TSV with {", ".join(LABEL_FILE)}'
+                f'{path}, line {line}: no field "{lacking[0]}" (fields: {listed(record)}); '
+                f"a label file is a TSV with {', '.join(LABEL_FILE)}"
             )
         note = record["note_id"]
         example_id = f"{note}/{record['sentence']}"
         if note not in notes:
-            raise UserError(f"{path}, line {line}: no note {note} in the notes file")
+            raise UserError(f"{path}, line {line}: no note {quoted(note)} in the notes file")
         if example_id not in known:
-            raise UserError(f"{path}, line {line}: note {note} has no sentence {record['sentence']}; sentences are numbered from 0")
+            raise UserError(
+                f"{path}, line {line}: note {quoted(note)} has no sentence {quoted(record['sentence'])}; sentences are numbered from 0"
+            )
         if example_id in lines:
-            raise UserError(f"{path}, line {line}: sentence {example_id} is labelled twice (first on line {lines[example_id]})")
+            raise UserError(f"{path}, line {line}: sentence {quoted(example_id)} is labelled twice (first on line {lines[example_id]})")
         lines[example_id] = line
         out[example_id] = parse_labels(record["labels"].split(","), taxonomy, {}, f"{path}, line {line}")
     missing = [example_id for example_id in ids if example_id not in out]
     if missing:
         raise UserError(
-            f"{path}: {len(missing)} of {len(ids)} sentences have no labels, the first is {missing[0]}; write none where none holds"
+            f"{path}: {len(missing)} of {len(ids)} sentences have no labels, the first is {quoted(missing[0])}; write none where none holds"
         )
     return out
 
@@ -134,7 +137,7 @@ def parse_labels(given: list[str], taxonomy: Taxonomy, synonyms: Mapping[str, st
     for label in (label.strip() for label in given):
         label = synonyms.get(label, label)
         if label not in taxonomy.ids and label != NONE:
-            raise UserError(f"{where}: {no_such('category', label, [*taxonomy.ids, NONE])}")
+            raise UserError(f"{where}: {no_such('category', quoted(label), [*taxonomy.ids, NONE])}")
         ids.append(label)
     if NONE in ids and len(ids) > 1:
         raise UserError(f'{where}: "{NONE}" beside a category ({", ".join(ids)})')
@@ -149,7 +152,7 @@ def _sentences(path: Path, gold: GoldFiles) -> list[dict[str, Any]]:
         where = {"path": path, "line": line}
         note = id_field(record, gold.doc_field, **where, key=KEY + "doc_field")
         if note in seen:
-            raise UserError(f"{path}, line {line}: note {note} stands twice (first on line {seen[note]})")
+            raise UserError(f"{path}, line {line}: note {quoted(note)} stands twice (first on line {seen[note]})")
         seen[note] = line
         text = text_field(record, gold.text_field, **where, key=KEY + "text_field")
         patient = id_field(record, gold.patient_field, **where, key=KEY + "patient_field") if gold.patient_field else note
@@ -157,7 +160,7 @@ def _sentences(path: Path, gold: GoldFiles) -> list[dict[str, Any]]:
         for number, (start, end) in enumerate(_offsets(record, len(text), path, line)):
             sentence = " ".join(text[start:end].split())
             if not sentence:
-                raise UserError(f"{path}, line {line}: sentence {number} ({start}..{end}) of note {note} is empty")
+                raise UserError(f"{path}, line {line}: sentence {number} ({start}..{end}) of note {quoted(note)} is empty")
             out.append({"example_id": f"{note}/{number}", "text": sentence, "doc_id": note, "patient_id": patient, "note_type": kind})
     if not out:
         raise UserError(f"{path}: no notes")
@@ -169,7 +172,7 @@ def _offsets(record: Mapping[str, Any], length: int, path: Path, line: int) -> l
     if not isinstance(spans, list):
         raise UserError(
             f'{path}, line {line}: no list "{SENTENCES}" of [start, end] offsets, which labels by sentence number need '
-            f"(fields: {', '.join(record)}). Labelled sentences without their notes: {KEY}reader=sentences_jsonl"
+            f"(fields: {listed(record)}). Labelled sentences without their notes: {KEY}reader=sentences_jsonl"
         )
     last = 0
     for number, span in enumerate(spans):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 from isal import igzip, isal_zlib
 
-from touchstone.data.files import open_text, rows
+from touchstone.data.files import LONGEST_ID, check_header, listed, open_text, quoted, rows
 from touchstone.data.notes import COLUMNS, keep_pattern
 from touchstone.data.sampling import sample_patients
 from touchstone.errors import UserError, no_such
@@ -92,7 +93,7 @@ def iter_noteevents(path: Path, pool: PoolFiles, seed: int, *, shown: bool = Tru
     label = f"reading {path.name}"
     if pool.max_notes is None:
         for batch in _filtered(path, layout, pool, label, shown=shown):
-            yield _frame(batch, layout)
+            yield _frame(batch, layout, path)
         return
     counts: Counter[str] = Counter()
     for batch in _filtered(path, layout, pool, f"choosing patients in {path.name}", shown=shown, with_text=pool.keep is not None):
@@ -101,7 +102,7 @@ def iter_noteevents(path: Path, pool: PoolFiles, seed: int, *, shown: bool = Tru
     left = sample_patients(counts, pool.max_notes, seed)
     chosen = pa.array(list(left), pa.string())
     for batch in _filtered(path, layout, pool, label, shown=shown):
-        frame = _frame(batch.filter(pc.is_in(batch.column(layout.patient_id), chosen)), layout)
+        frame = _frame(batch.filter(pc.is_in(batch.column(layout.patient_id), chosen)), layout, path)
         number = frame.groupby("patient_id").cumcount()
         taken = frame[number.to_numpy() < frame["patient_id"].map(left).to_numpy(dtype=float)]
         for patient, count in taken["patient_id"].value_counts().items():
@@ -110,7 +111,10 @@ def iter_noteevents(path: Path, pool: PoolFiles, seed: int, *, shown: bool = Tru
             yield taken.reset_index(drop=True)
 
 
-def _frame(batch: pa.RecordBatch, layout: Layout) -> pd.DataFrame:
+def _frame(batch: pa.RecordBatch, layout: Layout, path: Path) -> pd.DataFrame:
+    for name in (layout.note_id, layout.patient_id):  # as `files.id_field`
+        if pc.any(pc.match_substring_regex(batch.column(name), rf"(?s)[\r\n]|.{{{LONGEST_ID + 1}}}")).as_py():
+            raise UserError(f'{path}: the column "{name}" must hold ids, at most {LONGEST_ID} characters in one line')
     columns = [batch.column(name) for name in (layout.note_id, layout.patient_id, layout.note_type, layout.text)]
     columns[2] = pc.utf8_trim_whitespace(columns[2])
     return pa.RecordBatch.from_arrays(columns, list(COLUMNS)).to_pandas()
@@ -138,7 +142,7 @@ def _filtered(path: Path, layout: Layout, pool: PoolFiles, label: str, *, shown:
     possible = {kind.lower() for kind in seen.union(layout.kinds)}
     for category in pool.categories:
         if category.strip().lower() not in possible:
-            raise UserError(f"{path}, corpus.pool.categories: {no_such('category', category, seen)}")
+            raise UserError(f"{path}, corpus.pool.categories: {no_such('category', category, map(quoted, seen))}")
 
 
 def _matches(texts: pa.Array, pattern: re.Pattern[str]) -> pa.Array:
@@ -204,13 +208,13 @@ def _resolved(path: Path, reader: str) -> Layout:
     try:
         with open_text(path) as handle:
             header = next(csv.reader(handle), [])
-    except (UnicodeDecodeError, EOFError, OSError):
+    except (UnicodeDecodeError, EOFError, OSError, csv.Error, zlib.error):
         raise UserError(f"{path}: cannot be read; damaged, cut or not gzip though its name ends in .gz") from None
-    named = {name.lower(): name for name in header}
+    named = {name.lower(): name for name in check_header(header, path)}
     lacking = [name for name in layout.names() if name.lower() not in named]
     if lacking:
         raise UserError(
-            f"{path}: no column {lacking[0]} (columns: {', '.join(header)}), which corpus.pool.reader={reader} needs. "
+            f"{path}: no column {lacking[0]} (columns: {listed(header)}), which corpus.pool.reader={reader} needs. "
             "Other CSV files: corpus.pool.reader=notes, and name the columns in corpus.pool.*_field"
         )
     return replace(layout, **{part: named[name.lower()] for part, name in vars(layout).items() if isinstance(name, str)})

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from touchstone.data.examples import examples
-from touchstone.data.files import fold_file, open_text
+from touchstone.data.files import check_header, fold_file, opened
 from touchstone.digest import digest_file
 from touchstone.errors import UserError
 from touchstone.schema import GoldFiles
@@ -107,27 +107,25 @@ def _read_part(path: Path, split: str, relation: str, docs_of: int) -> list[dict
 def _sentences(path: Path) -> Iterator[tuple[int, str, str]]:
     """Yield line, sentence and label of each row; the first line says whether there is a header and which column is which."""
     sentence = label = width = None
-    try:
-        with open_text(path) as handle:
-            for number, line in enumerate(handle, start=1):
-                cells = line.rstrip("\r\n").split("\t")
-                if cells == [""]:
+    with opened(path) as handle:
+        for number, line in enumerate(handle, start=1):
+            cells = line.rstrip("\r\n").split("\t")
+            if cells == [""]:
+                continue
+            if width is None:
+                width = len(cells)
+                names = [cell.strip().lower() for cell in cells]
+                header = "sentence" in names and "label" in names
+                sentence, label = (names.index("sentence"), names.index("label")) if header else (width - 2, width - 1)
+                if not header and width not in (2, 3):
+                    raise UserError(
+                        f"{path}, line {number}: {width} tab-separated columns; sentence and label, or "
+                        f"{', '.join(HEADERS)}, were expected, "
+                        "or a header line that names them"
+                    )
+                if header:
+                    check_header(names, path)
                     continue
-                if width is None:
-                    width = len(cells)
-                    names = [cell.strip().lower() for cell in cells]
-                    header = "sentence" in names and "label" in names
-                    sentence, label = (names.index("sentence"), names.index("label")) if header else (width - 2, width - 1)
-                    if not header and width not in (2, 3):
-                        raise UserError(
-                            f"{path}, line {number}: {width} tab-separated columns; sentence and label, or "
-                            f"{', '.join(HEADERS)}, were expected, "
-                            "or a header line that names them"
-                        )
-                    if header:
-                        continue
-                if len(cells) != width:
-                    raise UserError(f"{path}, line {number}: {len(cells)} tab-separated columns where the lines before it have {width}")
-                yield number, " ".join(cells[sentence].split()), cells[label].strip()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 (byte 0x{error.object[error.start]:02x}). Convert it, for example with iconv") from None
+            if len(cells) != width:
+                raise UserError(f"{path}, line {number}: {len(cells)} tab-separated columns where the lines before it have {width}")
+            yield number, " ".join(cells[sentence].split()), cells[label].strip()

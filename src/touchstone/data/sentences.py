@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from touchstone.data.examples import examples
-from touchstone.data.files import find, id_field, rows, text_field
+from touchstone.data.files import find, id_field, quoted, rows, text_field
 from touchstone.data.labelled import KEY, parse_labels
 from touchstone.digest import digest_file
 from touchstone.errors import UserError
@@ -60,7 +60,7 @@ def read_sentences(gold: GoldFiles, taxonomy: Taxonomy, data_folder: str | Path 
             document = row["doc_id"]
             if part_of.setdefault(document, split) != split:
                 raise UserError(
-                    f"{path}, line {line}: document {document} stands in {part_of[document]} too; a document belongs to one part"
+                    f"{path}, line {line}: document {quoted(document)} stands in {part_of[document]} too; a document belongs to one part"
                 )
             out.append({**row, "example_id": f"{document}/{numbers[document]}", "source": "gold", "split": split, "origin": origin})
             numbers[document] += 1
@@ -78,7 +78,9 @@ def _row(record: Mapping[str, Any], gold: GoldFiles, taxonomy: Taxonomy, path: P
     document = id_field(record, gold.doc_field, **where, key=KEY + "doc_field")
     patient = id_field(record, gold.patient_field, **where, key=KEY + "patient_field") if gold.patient_field else document
     given = record.get(gold.labels_field)
-    if not isinstance(given, list) or not all(isinstance(label, str) for label in given):
+    if gold.labels_field in record and not (isinstance(given, str) or isinstance(given, list) and all(isinstance(x, str) for x in given)):
+        raise UserError(f'{path}, line {line}: field "{gold.labels_field}" must be a list of categories, or a string')
+    if not isinstance(given, list):
         given = text_field(record, gold.labels_field, **where, key=KEY + "labels_field")
         given = re.split(r"[,;]", given) if given.strip() else []
     names = {category.name: category.id for category in taxonomy.categories}
