@@ -34,6 +34,11 @@ def test_help_lists_every_axis_of_the_grid(tmp_path):
         ("task.gold_patientz=3", 'no key "gold_patientz". Did you mean gold_patients? There are: dev_fraction, gold_patients'),
         ("mixture=gold,silver", "several values make a sweep; add -m"),
         ("nope=3", 'nope=3: no key "nope"'),
+        ("+task.gold_patientz=3", '+task.gold_patientz: no key "gold_patientz". Did you mean gold_patients?'),
+        (
+            "+experiment=two_directions",
+            "a grid over classifier, mixture, prompt, task needs -m: python run.py -m +experiment=two_directions",
+        ),
         ("seeds=0", "seeds=0: must be at least 1"),
         ("seeds=abc", "seeds=abc: Value 'abc' of type 'str' could not be converted to Integer"),
         ("task.gold_patients=99", "task.gold_patients=99: the training split has 25 patients"),

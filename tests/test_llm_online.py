@@ -100,6 +100,13 @@ def test_values_stand_in_the_order_of_the_requests_and_duplicates_are_asked_once
     assert response.latency_s > 0 and response.created and response.usage["completion_tokens_details"] == {"reasoning_tokens": 1}
 
 
+def test_a_request_is_no_line_in_the_log(tmp_path, caplog):
+    caplog.set_level("INFO")
+    with FakeLLM(echo) as server:
+        ask([request(n) for n in range(5)], parse, config(server), folder=tmp_path)
+    assert [record.getMessage() for record in caplog.records if "HTTP" in record.getMessage()] == []
+
+
 def test_a_full_hit_sends_nothing_not_even_a_probe(tmp_path):
     asked = [request(n) for n in range(20)]
     with FakeLLM(echo) as server:

@@ -114,6 +114,19 @@ def test_shuffled_labels_keep_their_distribution():
     assert mixed.train["labels"].tolist() != bronze["labels"].tolist()
 
 
+def test_shuffled_entities_lie_on_words_of_their_new_sentences_as_many_as_before():
+    texts = [" ".join(f"w{i}x{j}" for j in range(6 + i % 3)) for i in range(20)]
+    bronze = table(*[(f"b{i}", text, []) for i, text in enumerate(texts)], source="bronze")
+    two_words = [len(" ".join(text.split()[:2])) for text in texts]
+    bronze["spans"] = [[{"start": 0, "end": end, "type": "disease"}] * (i % 4 > 0) for i, end in enumerate(two_words)]
+    mixed = compose({"bronze": bronze}, mix(bronze=use(shuffle_labels=True, filter="none")), test_texts=[], seed=0).train
+    assert sum(map(len, mixed["spans"])) == 15
+    for text, spans in zip(mixed["text"], mixed["spans"], strict=True):
+        for span in spans:
+            assert len(text[span["start"] : span["end"]].split()) == 2 and f" {text} "[span["start"]] == f" {text} "[span["end"] + 1] == " "
+    assert any(span["start"] > 0 for spans in mixed["spans"] for span in spans)
+
+
 def test_weights_and_categories_are_in_the_tables():
     mixed = compose(SOURCES, mix(gold=use(), bronze=use(weight=0.5)), test_texts=[], seed=0)
     assert mixed.train.groupby("source")["weight"].first().to_dict() == {"gold": 1.0, "bronze": 0.5}

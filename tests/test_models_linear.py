@@ -5,6 +5,7 @@ from __future__ import annotations
 import joblib
 import numpy as np
 import pytest
+from scipy.sparse import hstack
 from sklearn.base import clone
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -55,7 +56,9 @@ def test_learns_each_kind_of_task(model):
 def test_is_scikit_learns_logistic_regression_on_tfidf():
     X, y = sentences(15)
     weight = np.linspace(0.5, 2, len(y))
-    features = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True).fit_transform(X)
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True).fit_transform(X)
+    characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True).fit_transform(X)
+    features = hstack([words, characters], format="csr")
     slow = LogisticRegression(C=2.0, class_weight="balanced", tol=1e-10, max_iter=10_000).fit(features, y, sample_weight=weight)
     ours = TfidfClassifier(n_classes=4, C=2.0).fit(X, y, sample_weight=weight)
     np.testing.assert_allclose(ours.predict_proba(X), slow.predict_proba(features), atol=1e-3)
@@ -135,7 +138,7 @@ def test_no_sentences_give_no_predictions(model):
     ("options", "message"),
     [
         ({"min_df": 50}, "classifier.min_df=50"),
-        ({"word_ngrams": 0}, "classifier.word_ngrams=0: must be at least 1 where char_ngrams is 0"),
+        ({"word_ngrams": 0, "char_ngrams": 0}, "classifier.word_ngrams=0: must be at least 1 where char_ngrams is 0"),
         ({"word_ngrams": -1}, "classifier.word_ngrams=-1: must be at least 0"),
         ({"char_ngrams": 1}, "classifier.char_ngrams=1: must be 0, or at least 2"),
         ({"min_df": 0}, "classifier.min_df=0: must be at least 1"),

@@ -169,6 +169,19 @@ def test_cells_that_share_their_axes_are_named_apart_by_what_differs(own):
     assert sorted(axes(collect(store, name), "variant")) == ["bronze.count=100", "bronze.count=50"]
 
 
+def test_settings_of_an_unused_source_make_no_variant_and_equal_data_is_one_row_with_both_names(own):
+    store, name, log = own
+    parent = made.log_sweep(store, name)
+    for kind in ("deduplicated", "none"):
+        log(parent, "task=ad_binary", "mixture=gold", f"mixture.bronze.filter={kind}")
+        log(parent, "task=ad_binary", "mixture=bronze", f"mixture.bronze.filter={kind}", "mixture.near_duplicate=100")
+    found = collect(store, name)
+    assert dict(zip(axes(found), axes(found, "variant"), strict=True)) == {
+        "gold": "",
+        "bronze": "bronze.filter=deduplicated or bronze.filter=none",
+    }
+
+
 def test_gold_of_several_prompts_is_one_row(own):
     store, name, log = own
     parent = made.log_sweep(store, name)

@@ -65,8 +65,10 @@ def run_job(composed: DictConfig) -> float | None:
         return None
     store = tracking.open_store(composed.tracking.uri, composed.tracking.experiment, composed.paths.store)
     with tracking.telling_trouble(store):
-        with _failing_on_a_run(store, parent):
+        with _failing_on_a_run(store, parent, composed):
             config = checked(composed)
+            if parent is None and (grid := _grid_of_a_preset()):
+                raise UserError(f"a grid over {', '.join(grid)} needs -m: python run.py -m {' '.join(HydraConfig.get().overrides.task)}")
             key = cell_key(config)
             if optimises() and not config.task.dev_fraction and not (config.corpus.gold and config.corpus.gold.dev):
                 raise UserError("a search needs a dev set to look at: set task.dev_fraction above 0")
@@ -77,6 +79,11 @@ def run_job(composed: DictConfig) -> float | None:
                 log.info("%s: finished before, not run again", run_name(config))
                 return done.data.metrics.get(DEV_METRIC)
             return _run_cell(composed, config, store, key, parent)
+
+
+def _grid_of_a_preset() -> list[str]:
+    """Return the axes that `+experiment=...` sweeps over."""
+    return sorted(HydraConfig.get().sweeper.get("params") or {}) if HydraConfig.initialized() else []
 
 
 def _fits(composed: DictConfig) -> bool:
@@ -134,7 +141,7 @@ def _finished(store: Store, parent: Parent, key: str) -> Run | None:
 
 
 @contextmanager
-def _failing_on_a_run(store: Store, parent: Parent | None) -> Iterator[None]:
+def _failing_on_a_run(store: Store, parent: Parent | None, composed: DictConfig) -> Iterator[None]:
     """Give a cell of a sweep that fails before it has a run one of its own, so that the closing table shows it."""
     from touchstone import tracking
 
@@ -146,6 +153,8 @@ def _failing_on_a_run(store: Store, parent: Parent | None) -> Iterator[None]:
         overrides, choices = list(HydraConfig.get().overrides.task), HydraConfig.get().runtime.choices
         tags = {tracking.KIND: "cell", tracking.CELL: digest({"overrides": overrides}), **_launched(parent)}
         axes = {axis: choices[axis] for axis in ("mixture", "classifier", "prompt", "task") if axis in choices}
+        for size in ("gold_patients", "gold_sentences"):
+            axes[size] = "all" if composed.task.get(size) is None else composed.task[size]
         run_id = tracking.start_run(store, " ".join(overrides)[:60], parent=parent.run_id, params=axes, tags=tags)
         with tracking.failing_clearly(store, run_id):
             raise
@@ -166,7 +175,7 @@ def cell_key(config: Config) -> str:
     """Return the digest that names a cell: the resolved configuration without bookkeeping, the corpus files, and the code that runs it.
 
     What cannot change the result is not part of it, so that a sweep runs such a cell once: mixture, classifier and seeds where the LLM
-    is asked directly, and how much gold there is where nothing reads the gold.
+    is asked directly, settings of a source that is not used, and how much gold there is where nothing reads the gold.
     """
     from touchstone.data.corpus import input_digests
 
@@ -178,6 +187,9 @@ def cell_key(config: Config) -> str:
     if asks_directly(config):
         for name in ("mixture", "classifier", "seed", "seeds"):
             plain.pop(name)
+    for source in ("gold", "silver", "bronze"):
+        if not getattr(config.mixture, source).use and source not in config.mixture.gold.repeat_to:
+            plain.get("mixture", {}).pop(source, None)
     if not reads_gold(config):
         for name in ("gold_patients", "gold_sentences"):
             plain["task"].pop(name)

@@ -75,7 +75,7 @@ def log_cell(
         if "confusion" in cell.tables:
             _write(folder / "figures" / "confusion.svg", confusion_svg(cell.tables["confusion"]))
     for generated in cell.generated:
-        log_generation(store, generated, with_text=with_text, prompt=prompt)
+        log_generation(store, generated, with_text=with_text, prompt=prompt, restricted=restricted)
     store.client.log_inputs(run_id, [_input(data, context) for context, data in cell.datasets.items()])
     if with_model and with_text and cell.model is not None:
         _log_model(store, run_id, cell.model)
@@ -84,7 +84,7 @@ def log_cell(
     end_run(store, run_id, "FINISHED")
 
 
-def log_generation(store: Store, generated: Generated, *, with_text: bool, prompt: Prompt | None) -> str:
+def log_generation(store: Store, generated: Generated, *, with_text: bool, prompt: Prompt | None, restricted: bool) -> str:
     """Log a generated data set as a run of its own, once per content; return the run's id."""
     made = generated.dataset
     place = (store.uri, made.digest)
@@ -105,12 +105,12 @@ def log_generation(store: Store, generated: Generated, *, with_text: bool, promp
             tags={KIND: "generation", "touchstone.dataset": made.digest},
             params={"dataset": made.name, "digest": made.digest, **provenance},
         )
-        with failing_clearly(store, run_id), artifact_folder(store, run_id) as folder:
+        with failing_clearly(store, run_id, restricted), artifact_folder(store, run_id) as folder:
             _redacted(made.frame, with_text).to_parquet(folder / "examples.parquet", index=False)
             _write(folder / "quarantine.csv", _redacted(generated.quarantine, with_text).to_csv(index=False))
             _write(folder / "prompt.md", _messages((generated,), with_text))
             _write(folder / "answers.json", json.dumps(made.provenance.get("answer_keys", [])))  # what a recording needs to replay it
-        with failing_clearly(store, run_id):
+        with failing_clearly(store, run_id, restricted):
             usage = {f"llm/{name}": value for name, value in _usage(generated.usage).items()}
             numbers = {**usage, "n_examples": len(made), "n_quarantined": len(generated.quarantine)}
             tags = [RunTag(name, value) for name, value in _prompt_links(store, prompt).items()]

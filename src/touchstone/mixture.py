@@ -96,7 +96,8 @@ def compose(
         reasons[frame.index.difference(sampled.index).intersection(frame_kept.index)] = "not_sampled"
         if mix.shuffle_labels:
             order = np.random.default_rng([seed, 11]).permutation(len(sampled))
-            sampled = sampled.assign(labels=sampled["labels"].to_numpy()[order], spans=sampled["spans"].to_numpy()[order])
+            spans = _moved(sampled["text"].tolist(), sampled["spans"].tolist(), order, seed)
+            sampled = sampled.assign(labels=sampled["labels"].to_numpy()[order], spans=spans)
         kept[name] = sampled.assign(weight=mix.weight)
         counts = {reason: int((reasons == reason).sum()) for reason in DROPS}
         resembling = len(_leaking(sampled["text"].tolist(), test_texts, config.leakage, threads, cache)) if name == "gold" else 0
@@ -114,6 +115,24 @@ def compose(
     composition["repeated"] = [int(used.get(name, 0)) - n for name, n in zip(composition["source"], composition["used"], strict=True)]
     composition["used"] += composition["repeated"]
     return Mixed(train, composition, _categories(train), pd.DataFrame(dropped, columns=["source", "example_id", "reason"]))
+
+
+def _moved(texts: list[str], spans: list[list[dict[str, Any]]], order: np.ndarray, seed: int) -> list[list[dict[str, Any]]]:
+    """Return for each text the spans of text `order[i]`, as many words each, on words drawn by chance; one that finds no room is left out."""
+    rng = np.random.default_rng([seed, 12])
+    moved: list[list[dict[str, Any]]] = []
+    for text, other in zip(texts, order, strict=True):
+        words = [match.span() for match in re.finditer(r"\S+", text)]
+        free, placed = np.ones(len(words), dtype=bool), []
+        for span in spans[other]:
+            n = len(texts[other][span["start"] : span["end"]].split())
+            starts = [first for first in range(len(words) - n + 1) if free[first : first + n].all()]
+            if starts:
+                first = starts[rng.integers(len(starts))]
+                free[first : first + n] = False
+                placed.append({"start": words[first][0], "end": words[first + n - 1][1], "type": span["type"]})
+        moved.append(sorted(placed, key=lambda span: span["start"]))
+    return moved
 
 
 def normalise(text: str) -> str:

@@ -8,16 +8,23 @@ Imports nothing heavy: run.py loads this before it knows whether there is work t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional  # noqa: UP035 - omegaconf resolves these names at run time
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-from touchstone.errors import UserError
+from touchstone.errors import UserError, no_such
 
 KINDS = ("binary", "multiclass", "multilabel", "ner", "relation")
+FAMILIES = {"binary": "sentences", "multiclass": "sentences", "multilabel": "sentences", "ner": "ner", "relation": "relation"}  # of prompts
+TEMPLATES = ("system", "data_to_label", "label_to_data", "entity_list", "classify")  # of a prompt variant
+SERVERS = ("openai", "openai_batch")  # backends that reach an endpoint
+STRUCTURED = ("auto", "json_schema", "json_object", "instruction")
+LARGEST_SEED = 2**32 - 1  # of numpy and scikit-learn
 LLM_BACKENDS = ("recorded", "batch_file", "openai", "openai_batch", "transformers")
 
 
@@ -127,7 +134,6 @@ class TaskConfig:
     test_fraction: float = 0.4  # of patients; ignored where the corpus publishes its split
     dev_fraction: float = 0.1
     split_seed: int = 0
-    metric: str = "macro_f1"  # what rows are ordered by and what early stopping watches
     llm_test_sentences: Optional[int] = None  # classifier=llm: score a seeded sample of the test set of this size; null = all
     positive: str = ""  # relation: the label whose F1 is reported; '' = the only category
 
@@ -359,7 +365,10 @@ def checked(composed: DictConfig) -> Config:
     UserError
         One line: the key, what it must be, what was found.
     """
+    for place, key, choices in _unknown(composed):
+        raise UserError(f"+{place}{key}: {no_such('key', key, choices)}" + (f" (below {place[:-1]})" if place else ""))
     config: Config = OmegaConf.to_object(composed)  # type: ignore[assignment]
+    llm, pool, prompt = config.llm, config.corpus.pool, config.prompt
     rules: list[tuple[bool, str, Any, str]] = [
         (config.task.kind in KINDS, "task.kind", config.task.kind, f"one of {', '.join(KINDS)}"),
         (config.task.gold_patients is None or config.task.gold_patients >= 1, "task.gold_patients", config.task.gold_patients, "at least 1, or null for all"),
@@ -367,7 +376,9 @@ def checked(composed: DictConfig) -> Config:
         (0 < config.task.test_fraction < 1, "task.test_fraction", config.task.test_fraction, "between 0 and 1"),
         (0 <= config.task.dev_fraction < 1 - config.task.test_fraction, "task.dev_fraction", config.task.dev_fraction, "at least 0 and less than 1 - task.test_fraction"),
         (config.seeds >= 1, "seeds", config.seeds, "at least 1"),
-        (config.seed >= 0, "seed", config.seed, "at least 0"),
+        (0 <= config.seed <= LARGEST_SEED - config.seeds, "seed", config.seed, f"at least 0, and seed + seeds at most {LARGEST_SEED}"),
+        (0 <= config.task.split_seed <= LARGEST_SEED, "task.split_seed", config.task.split_seed, f"at least 0 and at most {LARGEST_SEED}"),
+        (0 <= config.generation.seed <= LARGEST_SEED, "generation.seed", config.generation.seed, f"at least 0 and at most {LARGEST_SEED}"),
         (config.threads >= 1, "threads", config.threads, "at least 1"),
         (config.corpus.access in ("public", "restricted"), "corpus.access", config.corpus.access, "public or restricted"),
         (config.llm.backend in LLM_BACKENDS, "llm.backend", config.llm.backend, f"one of {', '.join(LLM_BACKENDS)}"),
@@ -383,6 +394,21 @@ def checked(composed: DictConfig) -> Config:
         (config.generation.sentences_per_request >= 1, "generation.sentences_per_request", config.generation.sentences_per_request, "at least 1"),
         (config.mixture.direct != (config.mixture.gold.use or config.mixture.silver.use or config.mixture.bronze.use), "mixture", config.mixture.name, "a mixture that uses at least one source, or is direct and uses none"),
         (config.task.llm_test_sentences is None or config.task.llm_test_sentences >= 1, "task.llm_test_sentences", config.task.llm_test_sentences, "at least 1, or null for all"),
+        (llm.backend not in SERVERS or llm.endpoint.startswith(("http://", "https://")), "llm.endpoint", llm.endpoint, "the address of a server: http://... or https://..."),
+        (llm.temperature is None or llm.temperature >= 0, "llm.temperature", llm.temperature, "at least 0, or null for the endpoint's default"),
+        (llm.top_p is None or 0 < llm.top_p <= 1, "llm.top_p", llm.top_p, "more than 0 and at most 1, or null for the endpoint's default"),
+        (llm.max_tokens is None or llm.max_tokens >= 1, "llm.max_tokens", llm.max_tokens, "at least 1, or null for the endpoint's default"),
+        (llm.structured in STRUCTURED, "llm.structured", llm.structured, f"one of {', '.join(STRUCTURED)}"),
+        (llm.requests_per_minute is None or llm.requests_per_minute >= 1, "llm.requests_per_minute", llm.requests_per_minute, "at least 1, or null for no limit"),
+        (llm.tokens_per_minute is None or llm.tokens_per_minute >= 1, "llm.tokens_per_minute", llm.tokens_per_minute, "at least 1, or null for no limit"),
+        (llm.breaker >= 1, "llm.breaker", llm.breaker, "at least 1 failed request"),
+        (llm.batch_max_requests >= 1, "llm.batch_max_requests", llm.batch_max_requests, "at least 1"),
+        (llm.batch_max_mb >= 1, "llm.batch_max_mb", llm.batch_max_mb, "at least 1"),
+        (llm.batch_tokens >= 1, "llm.batch_tokens", llm.batch_tokens, "at least 1"),
+        (llm.poll_s > 0, "llm.poll_s", llm.poll_s, "more than 0 seconds"),
+        (pool is None or pool.max_notes is None or pool.max_notes >= 1, "corpus.pool.max_notes", pool and pool.max_notes, "at least 1, or null for all"),
+        (prompt.n_shots >= 0, "prompt.n_shots", prompt.n_shots, "at least 0"),
+        (prompt.version >= 1, "prompt.version", prompt.version, "at least 1"),
         (0 < config.mixture.leakage <= 100, "mixture.leakage", config.mixture.leakage, "more than 0 and at most 100"),
         (0 < config.mixture.near_duplicate <= 100, "mixture.near_duplicate", config.mixture.near_duplicate, "more than 0 and at most 100"),
     ]  # fmt: skip
@@ -400,7 +426,17 @@ def checked(composed: DictConfig) -> Config:
             (mix.count is None or mix.count >= 0, f"{key}.count", mix.count, "at least 0, or null for all"),
             (mix.ratio is None or mix.ratio >= 0, f"{key}.ratio", mix.ratio, "at least 0, or null for all"),
             (mix.weight > 0, f"{key}.weight", mix.weight, "more than 0"),
+            (
+                set(mix.repeat_to) <= {"silver", "bronze"} if name == "gold" else not mix.repeat_to,
+                f"{key}.repeat_to",
+                mix.repeat_to,
+                "of silver and bronze" if name == "gold" else "left out: only gold is repeated",
+            ),
         ]
+    for stage in TEMPLATES:
+        found = sorted(set(getattr(prompt, stage)) - set(FAMILIES.values()))
+        rules.append((not found, f"prompt.{stage}", found, f"templates for {', '.join(dict.fromkeys(FAMILIES.values()))}"))
+    rules += [(False, key, value, "a finite number") for key, value in _numbers(config) if not math.isfinite(value)]
     kinds = config.classifier.kinds
     rules.append(
         (
@@ -414,6 +450,27 @@ def checked(composed: DictConfig) -> Config:
         if not holds:
             raise UserError(f"{key}={found}: must be {must}")
     return config
+
+
+def _unknown(node: Any, place: str = "") -> Iterator[tuple[str, str, list[str]]]:
+    """Yield place, key and the keys there are, for each key that no class has: `+key=value` lets any through."""
+    if not isinstance(node, DictConfig) or not node:
+        return
+    known = OmegaConf.get_type(node)
+    for key, value in node.items_ex(resolve=False):
+        if is_dataclass(known) and key not in known.__dataclass_fields__:
+            yield place, str(key), list(known.__dataclass_fields__)
+        yield from _unknown(value, f"{place}{key}.")
+
+
+def _numbers(part: Any, place: str = "") -> Iterator[tuple[str, float]]:
+    """Yield key and value of every number with a fraction in the configuration."""
+    for one in fields(part):
+        value = getattr(part, one.name)
+        if is_dataclass(value):
+            yield from _numbers(value, f"{place}{one.name}.")
+        elif isinstance(value, float):
+            yield f"{place}{one.name}", value
 
 
 def asks_directly(config: Config) -> bool:

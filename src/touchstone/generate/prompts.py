@@ -16,7 +16,7 @@ import jinja2
 
 from touchstone.digest import digest
 from touchstone.errors import UserError
-from touchstone.schema import PromptConfig
+from touchstone.schema import FAMILIES, TEMPLATES, PromptConfig
 from touchstone.taxonomy import Taxonomy
 
 # The guideline as text. One rendering for every prompt that shows it, so variants differ only in what they mean to vary.
@@ -59,7 +59,6 @@ Worked examples
 {% endif %}
 """
 
-FAMILIES = {"binary": "sentences", "multiclass": "sentences", "multilabel": "sentences", "ner": "ner", "relation": "relation"}
 
 _environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=False)
 _guideline_environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True)
@@ -120,11 +119,7 @@ def prompt_of(config: PromptConfig, taxonomy: Taxonomy, kind: str) -> Prompt:
         If the variant has no templates for this kind of task.
     """
     family = FAMILIES[kind]
-    templates = {
-        stage: text
-        for stage in ("system", "data_to_label", "label_to_data", "entity_list", "classify")
-        if (text := getattr(config, stage).get(family, ""))
-    }
+    templates = {stage: text for stage in TEMPLATES if (text := getattr(config, stage).get(family, ""))}
     if "system" not in templates:
         there = ", ".join(sorted(config.system)) or "none"
         raise UserError(f"conf/prompt/{config.name}.yaml: no templates for {family} tasks (there are: {there})")

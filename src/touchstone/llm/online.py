@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import json
+import logging
 import re
 import time
 from collections.abc import Mapping
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     import openai
 
     from touchstone.schema import LLMConfig
+
+for _name in ("httpx", "httpx2", "openai"):
+    logging.getLogger(_name).setLevel(logging.WARNING)  # they log a line for each request
 
 _AGAIN = frozenset({408, 409, 425, 429})  # and everything from 500
 _ABOUT_SCHEMA = re.compile(r"response_format|json_schema|json_object|json schema|structured|grammar|guided", re.IGNORECASE)

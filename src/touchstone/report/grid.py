@@ -22,9 +22,9 @@ from touchstone.data.targets import categories as scored_categories
 from touchstone.digest import digest
 from touchstone.errors import UserError, no_such
 from touchstone.report import reading
-from touchstone.schema import CategoryConfig, LabelledExample, TaxonomyConfig
+from touchstone.schema import CategoryConfig, LabelledExample, TaxonomyConfig, conf_dir
 from touchstone.taxonomy import Taxonomy, taxonomy_of
-from touchstone.tracking import CELL, KIND, STATUS, Run, Store, latest_children
+from touchstone.tracking import CELL, KIND, STATUS, Run, Store, latest_children, readable_uri
 
 AXES = ("task", "mixture", "classifier", "prompt", "llm", "gold", "variant")
 MIXTURES = ("zero_shot", "gold", "silver", "bronze", "gold_silver", "gold_bronze", "silver_bronze", "gold_silver_bronze")
@@ -153,7 +153,7 @@ def collect(store: Store, study: str, sweep: str | None = None) -> Grid:
     """
     known = reading.search(store, study=study)
     if not known:
-        raise UserError(no_such("study", study, reading.studies(store)))
+        raise UserError(_no_study(store, study))
     parents = [run for run in known if run.data.tags.get(KIND) == "sweep"]
     cells = [run for run in known if run.data.tags.get(KIND) == "cell"]
     if sweep is None:
@@ -210,6 +210,17 @@ def flatten(section: Any, start: str = "") -> dict[str, Any]:
     for key, value in section.items():
         out |= flatten(value, f"{start}.{key}" if start else str(key))
     return out
+
+
+def _no_study(store: Store, study: str) -> str:
+    """Say why a store has no run of a study: it has none at all, this one was not run yet, or there is no such study."""
+    there, experiments = reading.studies(store), sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
+    makes = f"python run.py -m +experiment={study if study in experiments else 'NAME'} makes"
+    if not there:
+        return f"there are no sweeps in {readable_uri(store.uri)}; {makes} one (NAME: {', '.join(experiments)})"
+    if study in experiments:
+        return f"study {study}: no run of it in this store; {makes} them. There are: {', '.join(there)}"
+    return no_such("study", study, there)
 
 
 def _sweep(parents: list[Run], name: str, study: str) -> Run:
@@ -280,16 +291,19 @@ def _with_variants(cells: list[Cell]) -> list[Cell]:
         groups.setdefault(tuple(cell.axes.values()), []).append(cell)
     out = []
     for group in groups.values():
-        leaves = [_leaves(cell.config) for cell in group]
+        leaves = [_leaves(cell) for cell in group]
         keys = sorted({key for one in leaves for key in one if len({str(other.get(key)) for other in leaves}) > 1})
         for cell, one in zip(group, leaves, strict=True):
             out.append(replace(cell, axes={**cell.axes, "variant": ", ".join(f"{_short(key)}={one.get(key)}" for key in keys)}))
     return out
 
 
-def _leaves(config: Mapping[str, Any]) -> dict[str, Any]:
-    plain = {name: value for name, value in config.items() if name not in (*BOOKKEEPING, "taxonomy", "prompt", "hydra")}
-    leaves = flatten(plain)
+def _leaves(cell: Cell) -> dict[str, Any]:
+    """Return the settings that can make a difference: no bookkeeping, nothing of a source that the cell does not use."""
+    plain = {name: value for name, value in cell.config.items() if name not in (*BOOKKEEPING, "taxonomy", "prompt", "hydra")}
+    used = {*cell.sources, *cell.config["mixture"]["gold"]["repeat_to"]}
+    idle = tuple(f"mixture.{name}." for name in ("gold", "silver", "bronze") if name not in used)
+    leaves = {key: value for key, value in flatten(plain).items() if not key.startswith(idle)}
     return {key: value for key, value in leaves.items() if not (key.startswith("llm.") and key.split(".")[1] in LLM_BOOKKEEPING)}
 
 
@@ -309,9 +323,10 @@ def _merged(cells: list[Cell]) -> list[Cell]:
         weights = [cell.config["mixture"][name]["weight"] for name in cell.sources]
         settings = digest([flatten(cell.config["classifier"]), cell.config["seed"], cell.config["seeds"], weights])
         own = cell.axes["gold"] if "gold" in cell.sources else ""
-        kept[
-            (what, settings, cell.dataset("test"), cell.axes["task"], cell.axes["mixture"], cell.axes["prompt"], cell.axes["llm"], own)
-        ] = cell
+        asked = (cell.axes["task"], cell.axes["mixture"], cell.axes["prompt"], cell.axes["llm"], own)
+        key = (what, settings, cell.dataset("test"), *asked)
+        variants = [one.axes["variant"] for one in (kept.get(key), cell) if one is not None and one.axes["variant"]]
+        kept[key] = replace(cell, axes={**cell.axes, "variant": " or ".join(dict.fromkeys(variants))})
     alike = Counter(_without_gold(cell) for cell in kept.values())
     return [
         cell if "gold" in cell.sources or alike[_without_gold(cell)] > 1 else replace(cell, axes={**cell.axes, "gold": ""})
