@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from touchstone import cli
 from touchstone.cache import MARKER, cached, entries, prune, verify
 from touchstone.errors import UserError
 
@@ -96,3 +97,47 @@ def test_an_unwritable_cache_is_one_clear_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="paths.cache"):
         get(tmp_path / "file", {"a": 1})
+
+
+def command(capsys, *arguments):
+    """Return exit status, output and errors of `touchstone cache`."""
+    status = cli.main(["cache", *map(str, arguments)])
+    return status, *capsys.readouterr()
+
+
+@pytest.mark.parametrize("days", ["-5", "nan", "inf"])
+def test_an_age_that_is_no_number_of_days_removes_nothing(tmp_path, capsys, days):
+    get(tmp_path, {"a": 1})
+    status, _, told = command(capsys, "prune", "--folder", tmp_path, "--older-than", days)
+    assert status == 1 and told == f"error: --older-than {days}: must be a number of days, at least 0; nothing was removed\n"
+    assert len(list(entries(tmp_path))) == 1
+
+
+@pytest.mark.parametrize("action", ["list", "prune", "verify"])
+def test_every_action_tells_a_folder_or_stage_that_is_not_there(tmp_path, capsys, action):
+    nowhere = tmp_path / "nowhere"
+    assert command(capsys, action, "--folder", nowhere) == (
+        1,
+        "",
+        f"error: no cache in {nowhere}; name paths.cache of the runs: --folder FOLDER\n",
+    )
+    assert "has no results" in command(capsys, action, "--folder", tmp_path, "--stage", "stage")[2]
+    get(tmp_path, {"a": 1})
+    assert command(capsys, action, "--folder", tmp_path, "--stage", "stgae") == (
+        1,
+        "",
+        'error: --stage: no stage "stgae". Did you mean stage? There are: stage\n',
+    )
+    assert len(list(entries(tmp_path))) == 1
+
+
+def test_every_action_is_about_the_stage_that_is_named(tmp_path, capsys):
+    get(tmp_path, {"a": 1})
+    cached(tmp_path, "other", {}, 1, lambda: 2, store, load)
+    next((tmp_path / "other").rglob("value.json")).write_text("7")
+    status, listed, _ = command(capsys, "list", "--folder", tmp_path, "--stage", "stage")
+    assert status == 0 and [line.split()[0] for line in listed.splitlines()] == ["stage"]
+    assert command(capsys, "verify", "--folder", tmp_path, "--stage", "stage")[:2] == (0, "0 damaged of 1 results\n")
+    assert command(capsys, "verify", "--folder", tmp_path)[0] == 1
+    assert command(capsys, "prune", "--folder", tmp_path, "--stage", "other", "--older-than", "0")[:2] == (0, "removed 1 results\n")
+    assert [entry.stage for entry in entries(tmp_path)] == ["stage"]

@@ -93,6 +93,22 @@ def test_a_mistake_is_one_line(finished, arguments, said):
     assert done.returncode == 1 and len(done.stderr.strip().splitlines()) == 1 and said in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("task.nope=1", 'task.nope=1: no key "nope". There are: '),
+        ("llm.backend=openai", "nothing is sent; to ask again: python run.py llm=openai"),
+    ],
+)
+def test_a_change_that_does_not_fit_or_would_send_is_told_by_the_process_that_would_run_it(finished, change, said):
+    folder, _, cells = finished
+    done = touchstone("reproduce", cells["gold"], change, cwd=folder)
+    assert done.returncode == 1 and len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("error: the cell could not be run again: ") and said in done.stderr
+    shown = touchstone("reproduce", cells["gold"], change, "debug=true", cwd=folder).stderr
+    assert "in _child" in shown and "in run_again" in shown, "the tracebacks of both processes"
+
+
 def test_a_sweep_or_failed_run_cannot_be_reproduced(finished):
     folder, parent, _ = finished
     with pytest.raises(UserError, match="is a sweep run"):

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 from touchstone.claims import claimed, is_held
 from touchstone.digest import canonical, digest, digest_file
-from touchstone.errors import UserError
+from touchstone.errors import UserError, no_such
 
 T = TypeVar("T")
 MARKER = "stage.json"  # written last: a folder without it is not a result
@@ -123,10 +123,10 @@ def _remember(place: Path, value: Any) -> None:
         _remembered.popitem(last=False)
 
 
-def entries(folder: str | Path) -> Iterator[Entry]:
-    """Yield every complete result below `folder`, oldest use first."""
+def entries(folder: str | Path, stage: str | None = None) -> Iterator[Entry]:
+    """Yield every complete result of `stage` (None: every stage) below `folder`, oldest use first."""
     found = []
-    for marker in Path(folder).glob(f"*/*/{MARKER}"):
+    for marker in Path(folder).glob(f"{stage or '*'}/*/{MARKER}"):
         place = marker.parent
         size = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
         found.append(Entry(place.parent.name, place.name, place, size, marker.stat().st_mtime))
@@ -137,9 +137,16 @@ def prune(folder: str | Path, *, older_than_days: float | None = None, stage: st
     """Remove results not used for `older_than_days` (None: any age) of `stage` (None: every stage); return how many.
 
     What killed processes left half-written goes too.
+
+    Raises
+    ------
+    UserError
+        If the days are negative, infinite or no number.
     """
+    if older_than_days is not None and not 0 <= older_than_days < float("inf"):
+        raise UserError(f"--older-than {older_than_days:g}: must be a number of days, at least 0; nothing was removed")
     limit = time.time() - older_than_days * 86_400 if older_than_days is not None else float("inf")
-    doomed = [entry for entry in entries(folder) if entry.used < limit and stage in (None, entry.stage)]
+    doomed = [entry for entry in entries(folder, stage) if entry.used < limit]
     for entry in doomed:
         with claimed(f"{entry.path}.lock", entry.stage):
             (entry.path / MARKER).unlink(missing_ok=True)  # first, so that a reader never sees half of it as whole
@@ -150,9 +157,9 @@ def prune(folder: str | Path, *, older_than_days: float | None = None, stage: st
     return len(doomed)
 
 
-def verify(folder: str | Path) -> list[tuple[Entry, str]]:
-    """Return the results whose files are not what was stored, each with what is wrong."""
-    return [(entry, fault) for entry in entries(folder) for fault in _faults(entry.path)]
+def verify(folder: str | Path, stage: str | None = None) -> list[tuple[Entry, str]]:
+    """Return the results of `stage` (None: every stage) whose files are not what was stored, each with what is wrong."""
+    return [(entry, fault) for entry in entries(folder, stage) for fault in _faults(entry.path)]
 
 
 def _faults(place: Path) -> list[str]:
@@ -209,23 +216,33 @@ def add_cli(subparsers: Any) -> None:
     parser = subparsers.add_parser("cache", help="list, prune or verify the stage cache")
     parser.add_argument("action", choices=("list", "prune", "verify"))
     parser.add_argument("--folder", default=".cache", help="paths.cache of the runs (default: %(default)s)")
-    parser.add_argument("--stage", help="prune: only results of this stage")
+    parser.add_argument("--stage", help="only results of this stage")
     parser.add_argument("--older-than", type=float, metavar="DAYS", help="prune: only results not used for so many days")
     parser.set_defaults(run=_run_cli)
 
 
 def _run_cli(arguments: Any) -> int:
+    folder, stage = arguments.folder, arguments.stage
+    if not Path(folder).is_dir():
+        raise UserError(f"no cache in {folder}; name paths.cache of the runs: --folder FOLDER")
+    if stage is not None and stage not in (there := _stages(folder)):
+        raise UserError(f"--stage: {no_such('stage', stage, there)}" if there else f"the cache {folder} has no results")
     if arguments.action == "prune":
-        print(f"removed {prune(arguments.folder, older_than_days=arguments.older_than, stage=arguments.stage)} results")
+        print(f"removed {prune(folder, older_than_days=arguments.older_than, stage=stage)} results")
         return 0
     if arguments.action == "verify":
-        wrong = verify(arguments.folder)
+        wrong = verify(folder, stage)
         for entry, fault in wrong:
             print(f"{entry.stage} {entry.digest}: {fault}")
-        print(f"{len(wrong)} damaged of {len(list(entries(arguments.folder)))} results")
+        print(f"{len(wrong)} damaged of {len(list(entries(folder, stage)))} results")
         return 1 if wrong else 0
-    for entry in entries(arguments.folder):
+    for entry in entries(folder, stage):
         print(
             f"{entry.stage:<12} {entry.digest} {entry.size / 1e6:9.2f} MB  last used {time.strftime('%Y-%m-%d %H:%M', time.localtime(entry.used))}"
         )
     return 0
+
+
+def _stages(folder: str | Path) -> set[str]:
+    """Return the stages that have results in a cache, or what killed processes left of some."""
+    return {place.parent.name for place in Path(folder).glob("*/*") if place.suffix == ".part" or (place / MARKER).exists()}

@@ -1,17 +1,22 @@
 """The `touchstone` command: everything that is not a run of the grid. Each subcommand is declared by the module that does the work.
 
 A subcommand's module has `add_cli(subparsers)`, which adds its parser and sets `run`, a function from the parsed arguments to an exit
-status. Only the module of the command that was typed is imported.
+status. Only the module of the command that was typed is imported. Every mistake is told in one line; `debug=true` (or HYDRA_FULL_ERROR=1)
+shows the traceback.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import logging
+import os
+import re
 import sys
+import traceback
 from collections.abc import Sequence
 
-from touchstone.errors import UserError, no_such
+from touchstone.errors import no_such
 
 COMMANDS = {
     "table": ("touchstone.report.tables", "the paper's tables of a study, as LaTeX, Markdown, CSV and HTML"),
@@ -26,9 +31,29 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand and return its exit status: 0, 1 after an error, 2 for a command line that cannot be read."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    arguments = [argument for argument in given if argument != "debug=true"]
+    if arguments != given:
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # the process that `reproduce` starts reads it too
+    logging.basicConfig(format="%(message)s")  # warnings on stderr: that a server is waited for, say
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:  # noqa: BLE001 - the one place where errors are told
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            traceback.print_exception(error)
+        else:
+            from touchstone.console import explain  # brings Hydra
+
+            print(f"error: {re.sub(r'://[^/ @]+@', '://', explain(error))}", file=sys.stderr)  # without user and password of a URI
+        return 1
+
+
+def _run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="touchstone", description="What is LLM-made training data worth for a clinical model?")
-    parser.epilog = "To run cells of the grid: python run.py (see the README)."
+    parser.epilog = "To run cells of the grid: python run.py (see the README). debug=true shows the traceback of an error."
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
     chosen = arguments[0] if arguments else ""
     if chosen in COMMANDS:
@@ -43,14 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.print_help()
             return 0
     parsed = parser.parse_args(arguments)
-    try:
-        return parsed.run(parsed) or 0
-    except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    return parsed.run(parsed) or 0
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Compared: the tables of scores, value for value; the digests of the training, dev and test sets; and, to explain a difference, the
 code, the packages, interpreter, platform, threads and model revision. Recorded LLM answers are replayed; nothing is sent to an
-endpoint. Works on the project's store, on one that somebody sent (`--store`), and on an unpacked bundle (`--bundle`, bundle.py).
+endpoint, and a change that would do so is refused. Works on the project's store, on one that somebody sent (`--store`), and on an unpacked bundle (`--bundle`, bundle.py).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -116,7 +117,7 @@ def run_again(
     Raises
     ------
     UserError
-        If a cell fails; the message is the cell's.
+        If a cell fails, or a change does not fit or names an LLM backend other than `recorded`; the message is the cell's.
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -132,6 +133,8 @@ def run_again(
         command = [sys.executable, "-m", "touchstone.reproduce", str(folder / "jobs.json"), str(folder / "done.json")]
         done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": _source_path()})
         if done.returncode != 0 or not (folder / "done.json").exists():
+            if os.environ.get("HYDRA_FULL_ERROR") == "1":
+                print(done.stderr, file=sys.stderr)
             last = (done.stderr.strip().splitlines() or ["it ended without a message"])[-1]
             raise UserError(f"the cell could not be run again: {last}")
         results = json.loads((folder / "done.json").read_text())
@@ -215,8 +218,8 @@ def _stored_answers(records: Sequence[Record], folder: Path) -> list[Path]:
     ):
         if (Path(cache) / "llm").is_dir():
             with Store(Path(cache) / "llm") as store:
-                recording.export(store, folder / f"answers-{number}.jsonl", restricted=True)
-            written.append(folder / f"answers-{number}.jsonl")
+                n, _ = recording.export(store, folder / f"answers-{number}.jsonl", restricted=True)
+            written += [folder / f"answers-{number}.jsonl"] if n else []
     return written
 
 
@@ -237,13 +240,20 @@ def _child(jobs: Path, done: Path) -> int:
     from omegaconf import OmegaConf
 
     from touchstone.cell import code_digest, environment, git_state
+    from touchstone.console import explain
     from touchstone.pipeline import run_cell
     from touchstone.schema import checked, typed
 
-    results = []
+    results, changes = [], []
     try:
         for job in json.loads(jobs.read_text()):
-            composed = OmegaConf.merge(typed(job["config"]), OmegaConf.from_dotlist(job["changes"]))
+            changes = job["changes"]
+            composed = OmegaConf.merge(typed(job["config"]), OmegaConf.from_dotlist(changes))
+            if composed.llm.backend != "recorded":
+                backend = composed.llm.backend
+                raise UserError(
+                    f"llm.backend={backend}: recorded answers are replayed here and nothing is sent; to ask again: python run.py llm={backend}"
+                )
             cell = run_cell(checked(composed))
             results.append(
                 {
@@ -255,8 +265,10 @@ def _child(jobs: Path, done: Path) -> int:
                     "commit": git_state()["commit"],
                 }
             )
-    except UserError as error:
-        print(error, file=sys.stderr)
+    except Exception as error:  # noqa: BLE001 - told here in one line, which the parent passes on
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            traceback.print_exception(error)
+        print(explain(error, changes), file=sys.stderr)
         return 1
     done.write_text(json.dumps(results))
     return 0

@@ -4,7 +4,7 @@ One experiment per study, one parent run per sweep, one child run per cell; each
 cells link to. A run becomes FINISHED last, so a reader of finished runs never meets a half-written one.
 Default store: SQLite with an absolute path and an explicit artefact folder (without one, artefacts land in whatever working folder
 created the experiment). A server that does not answer is waited for: MLflow's client repeats a request MLFLOW_HTTP_REQUEST_MAX_RETRIES
-times (here 8, about 6 minutes), after which the cell fails and says how to go on.
+times (here 8, about 6 minutes), after which the cell fails and says how to go on. One that is only to be read must answer within 15 s.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import logging
 import os
 import re
 import shutil
+import sqlite3
 import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from requests.exceptions import RequestException
+from sqlalchemy.exc import SQLAlchemyError
 
 from touchstone.errors import UserError
 
@@ -45,6 +47,7 @@ CELL, STATUS, STUDY, KIND, SWEEP = "touchstone.cell", "touchstone.status", "touc
 PARENT = "mlflow.parentRunId"
 FOLDER, HOST, LAUNCH, COMMAND = "touchstone.sweep_dir", "touchstone.host", "touchstone.launch", "touchstone.command"
 SUPERSEDED = "superseded"  # the status of a run that a later one replaced
+READING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": 3, "MLFLOW_HTTP_REQUEST_TIMEOUT": 15}  # waits of 0, 4 and 8 s
 PLACES = 4  # metrics are rounded to what the run list can show
 BANNER = (
     "What is LLM-made training data worth? Rows are cells of the grid; sort by `test/macro_f1`. "
@@ -128,12 +131,12 @@ def _create(database: Path) -> None:
 def open_existing(where: str | Path) -> Store:
     """Open a store for reading: a folder with mlflow.db (one that somebody sent, too), the database file, or a URI.
 
-    The store belongs to no experiment; nothing is created.
+    The store belongs to no experiment; nothing is created, and no database of something else is made into a store.
 
     Raises
     ------
     UserError
-        If there is no store, or it cannot be opened by this version of MLflow.
+        If there is no store, it cannot be opened by this version of MLflow, or the server does not answer within 15 s.
     """
     uri = str(where)
     folder = Path.cwd()
@@ -142,14 +145,43 @@ def open_existing(where: str | Path) -> Store:
         path = path / "mlflow.db" if path.is_dir() else path
         if not path.is_file():
             raise UserError(f"no tracking store in {where}; run a sweep first, or name the store: --store FOLDER_OR_URI")
+        _check_tables(path)
         folder, uri = path.parent, f"sqlite:///{path}"
-    mlflow.set_tracking_uri(uri)
-    client = MlflowClient(tracking_uri=uri)
     try:
-        client.search_experiments(max_results=1)
-    except MlflowException as error:
+        with _less_patience():
+            mlflow.set_tracking_uri(uri)
+            client = MlflowClient(tracking_uri=uri)
+            client.search_experiments(max_results=1)
+    except (MlflowException, RequestException, SQLAlchemyError, ImportError, ValueError) as error:  # ImportError: of a database's driver
+        if is_away(error):
+            told = f"the tracking server {readable_uri(uri)} does not answer; start it, or name another store: --store FOLDER_OR_URI"
+            raise UserError(told) from error
         raise UserError(f"cannot open the tracking store {readable_uri(uri)}: {_reason(error)}") from error
     return Store(client, uri, "", "", folder)
+
+
+def _check_tables(path: Path) -> None:
+    """Refuse a file that is no database of MLflow: MLflow would put its tables into any SQLite file, an empty one too."""
+    try:
+        # rw, which creates nothing: what a killed writer left is rolled back, as MLflow would
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)) as database:
+            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.Error as error:
+        raise UserError(f"cannot open the tracking store {path}: {error}") from error
+    if not {"experiments", "runs"} <= tables:
+        raise UserError(f"{path} is no tracking store: it has no tables of MLflow; name the store: --store FOLDER_OR_URI")
+
+
+@contextmanager
+def _less_patience() -> Iterator[None]:
+    """Ask a server a few times only: who reads loses nothing, and can give the command again."""
+    before = {name: os.environ.get(name) for name in READING}
+    os.environ.update({name: str(min(most, int(before[name] or most))) for name, most in READING.items()})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def find_run(store: Store, run_id: str) -> Run:
