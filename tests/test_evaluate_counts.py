@@ -58,7 +58,6 @@ def test_shapes_that_do_not_match_are_refused():
 
 
 def test_binary_views():
-    assert module.any_category([[0, 0], [0, 1]]).tolist() == [[False], [True]]
     assert module.both_classes([0, 1]).tolist() == [[True, False], [False, True]]
     one = from_indicators(np.array([1, 0]), np.array([1, 1]), ["p", "p"], ["a"])
     assert one.values.tolist() == [[[1, 1, 0]]]

@@ -9,8 +9,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from touchstone.errors import UserError
 from touchstone.evaluate.counts import from_indicators
-from touchstone.evaluate.learning import GoldEquivalent, gold_equivalent, learning_curve, monotone, read_off, score_index
-from touchstone.evaluate.metrics import headline
+from touchstone.evaluate.learning import GoldEquivalent, gold_equivalent, monotone, read_off, score_index
 
 SIZES = np.array([100.0, 200.0, 400.0, 800.0])
 
@@ -85,15 +84,6 @@ def test_gold_equivalent_repeats_with_its_seed():
     first, again, other = (gold_equivalent(curve, mixture, rng=np.random.default_rng(seed), n_resamples=200) for seed in (1, 1, 2))
     assert first == again
     assert first.value == other.value and first.low != other.low
-
-
-def test_learning_curve_table():
-    curve, _ = study(np.random.default_rng(0), 0.25)
-    table = learning_curve(curve, "f1/a", rng=np.random.default_rng(0))
-    assert table["n"].tolist() == SIZES.tolist()
-    assert table["value"].tolist() == pytest.approx([headline(curve[n])["f1/a"] for n in SIZES])
-    assert ((table["low"] < table["value"]) & (table["value"] < table["high"])).all()
-    assert table["fitted"].is_monotonic_increasing
 
 
 def test_mistakes_are_told():

@@ -10,7 +10,7 @@ from scipy.spatial.distance import jensenshannon
 
 from touchstone.data.examples import examples
 from touchstone.evaluate.copied import SEED, longest_copied
-from touchstone.evaluate.distributions import category_distribution, jensen_shannon, label_sets, length_distance, length_table, masks
+from touchstone.evaluate.distributions import category_distribution, jensen_shannon, label_sets, length_distance, masks
 from touchstone.evaluate.diversity import distinct_n, near_duplicates, novel_ngrams, self_bleu, vendi, vendi_of, vocabulary_overlap, words
 from touchstone.mixture import normalise
 
@@ -109,8 +109,6 @@ def test_scopes_and_distribution_by_hand():
     labels = label_sets(frame())
     assert {scope: mask.sum() for scope, mask in masks(labels, ["a", "b", "c"]).items()} == {"all": 4, "a": 2, "b": 1, "c": 0, "none": 2}
     assert category_distribution(labels, ["a", "b", "c"]).tolist() == [0.4, 0.2, 0, 0.4]
-    lengths = length_table(frame(), ["a", "b", "c"])
-    assert lengths[lengths["category"] == "none"]["n_words"].tolist() == [1, 4]
 
 
 def test_span_types_count_as_categories():

@@ -137,7 +137,7 @@ def test_a_canary_stands_in_no_byte_outside_the_private_store(tmp_path, monkeypa
             ask([request(CANARY + " 99")], parse, local, folder=tmp_path / "llm", corpus="mimic")
         told.append(str(refused.value))
     assert answers.values[8] is not None and len(answers.quarantine) == 8
-    shown = guard.publishable(answers.quarantine, True)
+    shown = guard.publishable(answers.quarantine, with_text=False)
     (tmp_path / "quarantine.json").write_text(shown.to_json())
     assert shown["stage"].tolist() == answers.quarantine["stage"].tolist() and "sha256" in shown["text"][0]
     with Store(tmp_path / "llm") as store:
@@ -158,7 +158,7 @@ def test_an_unrestricted_quarantine_is_published_as_it_is():
     import pandas as pd
 
     frame = pd.DataFrame([{"stage": "s", "key": "k", "reason": "r", "text": "t"}])
-    assert guard.publishable(frame, False) is frame
+    assert guard.publishable(frame, with_text=True) is frame
 
 
 def test_secrets_come_from_the_environment_or_dotenv(tmp_path, monkeypatch):

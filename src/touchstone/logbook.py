@@ -29,7 +29,7 @@ from touchstone.digest import digest
 from touchstone.generate.prompts import Prompt
 from touchstone.generate.stages import Generated
 from touchstone.llm.ask import Usage
-from touchstone.llm.guard import redacted
+from touchstone.llm.guard import publishable, redacted
 from touchstone.pipeline import Cell
 from touchstone.svg import confusion_svg
 from touchstone.tracking import KIND, STATUS, Store, artifact_folder, end_run, entries, failing_clearly, start_run, supersede
@@ -64,12 +64,12 @@ def log_cell(
         for name, text in files.items():
             _write(folder / name, text)
         for name, table in cell.tables.items():
-            _write(folder / "tables" / f"{name}.csv", _redacted(table, with_text).to_csv(index=False))
+            _write(folder / "tables" / f"{name}.csv", publishable(table, with_text).to_csv(index=False))
         (folder / "predictions").mkdir(exist_ok=True)
         cell.predictions.to_parquet(folder / "predictions" / "predictions.parquet", index=False)
         (folder / "datasets").mkdir(exist_ok=True)
         for context, data in cell.datasets.items():
-            _redacted(data.frame, with_text).to_parquet(folder / "datasets" / f"{context}.parquet", index=False)
+            publishable(data.frame, with_text).to_parquet(folder / "datasets" / f"{context}.parquet", index=False)
         if cell.generated:
             _write(folder / "prompts" / "example.md", _messages(cell.generated, with_text))
         if "confusion" in cell.tables:
@@ -106,8 +106,8 @@ def log_generation(store: Store, generated: Generated, *, with_text: bool, promp
             params={"dataset": made.name, "digest": made.digest, **provenance},
         )
         with failing_clearly(store, run_id, restricted), artifact_folder(store, run_id) as folder:
-            _redacted(made.frame, with_text).to_parquet(folder / "examples.parquet", index=False)
-            _write(folder / "quarantine.csv", _redacted(generated.quarantine, with_text).to_csv(index=False))
+            publishable(made.frame, with_text).to_parquet(folder / "examples.parquet", index=False)
+            _write(folder / "quarantine.csv", publishable(generated.quarantine, with_text).to_csv(index=False))
             _write(folder / "prompt.md", _messages((generated,), with_text))
             _write(folder / "answers.json", json.dumps(made.provenance.get("answer_keys", [])))  # what a recording needs to replay it
         with failing_clearly(store, run_id, restricted):
@@ -219,15 +219,6 @@ def _without_search_of_packages() -> Iterator[None]:
     finally:
         if check is not None:
             setattr(environment, name, check)
-
-
-def _redacted(table: pd.DataFrame, with_text: bool) -> pd.DataFrame:
-    """Replace text, and reasons that may quote it, by lengths and short digests where they may not be written."""
-    if with_text:
-        return table
-    return table.assign(
-        **{name: [redacted(str(value)) for value in table[name]] for name in ("text", "reason") if name in table and "text" in table}
-    )
 
 
 def _messages(generated: tuple[Generated, ...], with_text: bool) -> str:

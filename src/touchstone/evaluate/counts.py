@@ -141,11 +141,6 @@ def from_spans(
     return Counts(_sum_by(codes, hits, len(names)), names, tuple(types))
 
 
-def any_category(indicator: np.ndarray) -> np.ndarray:
-    """Return the binary any/none view of category indicators: (n, k) -> (n, 1), true where any category is."""
-    return np.asarray(indicator, dtype=bool).any(axis=1, keepdims=True)
-
-
 def both_classes(positive: np.ndarray) -> np.ndarray:
     """Return a binary indicator as two one-hot classes, (n,) or (n, 1) -> (n, 2): negative, positive.
 

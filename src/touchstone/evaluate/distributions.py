@@ -58,13 +58,3 @@ def length_distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(
         np.abs(np.searchsorted(np.sort(a), at, side="right") / len(a) - np.searchsorted(np.sort(b), at, side="right") / len(b)).max()
     )
-
-
-def length_table(frame: pd.DataFrame, categories: Sequence[str]) -> pd.DataFrame:
-    """Return DataFrame[source, category, n_words], a row for each example and scope (`all`, categories, `none`): for the figure."""
-    n_words = lengths(frame)
-    parts = [
-        pd.DataFrame({"source": frame["source"].to_numpy()[mask], "category": scope, "n_words": n_words[mask]})
-        for scope, mask in masks(label_sets(frame), categories).items()
-    ]
-    return pd.concat(parts, ignore_index=True)

@@ -13,11 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from touchstone.errors import UserError, no_such
 from touchstone.evaluate.counts import Counts, check_aligned, stack
-from touchstone.evaluate.intervals import bootstrap, bounds, resamples, tail
+from touchstone.evaluate.intervals import bootstrap, resamples, tail
 from touchstone.evaluate.metrics import as_seeds, columns, scores, seed_means
 
 
@@ -49,30 +48,6 @@ class GoldEquivalent:
         if n == -np.inf:
             return f"less than {self.smallest:,.0f}"
         return f"{n:,.0f}"
-
-
-def learning_curve(
-    curve: Mapping[float, Counts | Sequence[Counts]],
-    name: str = "macro_f1",
-    *,
-    rng: np.random.Generator,
-    n_resamples: int = 2000,
-    level: float = 0.95,
-) -> pd.DataFrame:
-    """Return the curve with its band: DataFrame[n, value, fitted, low, high], by size.
-
-    Parameters
-    ----------
-    curve : number of gold training sentences -> counts of each seed, all on the same test set.
-    name : which score, e.g. `macro_f1` or `f1/cognitive_impairment`.
-    rng, n_resamples, level : as in `intervals.intervals`; low and high are the band of `value`, `fitted` is the monotone curve.
-    """
-    sizes, seeds = _ordered(curve)
-    at = score_index(seeds[0][0].categories, name)
-    draws = _draws(seeds, at, rng, n_resamples)
-    values = np.array([_point(group, at) for group in seeds])
-    low, high = bounds(draws, len(seeds[0][0].clusters), level)
-    return pd.DataFrame({"n": sizes, "value": values, "fitted": monotone(values), "low": low, "high": high})
 
 
 def gold_equivalent(

@@ -90,7 +90,7 @@ def headline(seeds: Counts | Sequence[Counts], any_none: Counts | Sequence[Count
     ----------
     seeds : counts of each seed. Names are `macro_f1`, `micro_precision`, `weighted_recall`, `f1/CATEGORY`, ...; with a single
         category (binary tasks) the averages say the same thing three times, so the names are `precision`, `recall` and `f1` alone.
-    any_none : counts of the binary any/none view (`any_category`), which add `any_precision`, `any_recall`, `any_f1`.
+    any_none : counts of the binary any/none view (`predictions.any_counts_of`), which add `any_precision`, `any_recall`, `any_f1`.
     """
     seeds = as_seeds(seeds)
     values = seed_means(scores(stack(seeds).sum(axis=0)), axis=0)

@@ -103,7 +103,7 @@ class Answers:
     values : parsed value for each request, None where quarantined.
     responses : the response that the value was read from, or the last one tried; None where there is none.
     quarantine : DataFrame of stage, key, reason, text: answers that could not be used and requests that failed. Of a restricted corpus it
-        may quote notes: log `guard.publishable(quarantine, restricted)`.
+        may quote notes: log `guard.publishable(quarantine, with_text=False)`.
     usage : what it took.
     warnings : e.g. that the served model changed under way, or lines of an answer file that fit nothing.
     keys : of every response used, first answers that were asked again included: what a recording needs to replay the call.

@@ -95,8 +95,9 @@ def redacted(text: str) -> str:
     return f"[{len(text)} characters, sha256 {hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}]"
 
 
-def publishable(quarantine: pd.DataFrame, restricted: bool) -> pd.DataFrame:
-    """Return the quarantine table as it may be logged: of a restricted corpus the text and the reason (which may quote it) redacted."""
-    if not restricted:
-        return quarantine
-    return quarantine.assign(text=[redacted(text) for text in quarantine["text"]], reason=[redacted(text) for text in quarantine["reason"]])
+def publishable(table: pd.DataFrame, with_text: bool) -> pd.DataFrame:
+    """Return a table as it may be logged: without `with_text`, texts and the reasons that may quote them redacted."""
+    if with_text or "text" not in table:
+        return table
+    columns = [name for name in ("text", "reason") if name in table]
+    return table.assign(**{name: [redacted(str(value)) for value in table[name]] for name in columns})

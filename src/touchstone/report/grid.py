@@ -294,7 +294,7 @@ def _with_variants(cells: list[Cell]) -> list[Cell]:
         leaves = [_leaves(cell) for cell in group]
         keys = sorted({key for one in leaves for key in one if len({str(other.get(key)) for other in leaves}) > 1})
         for cell, one in zip(group, leaves, strict=True):
-            out.append(replace(cell, axes={**cell.axes, "variant": ", ".join(f"{_short(key)}={one.get(key)}" for key in keys)}))
+            out.append(replace(cell, axes={**cell.axes, "variant": ", ".join(f"{_short(key)}={_typed(one.get(key))}" for key in keys)}))
     return out
 
 
@@ -305,6 +305,11 @@ def _leaves(cell: Cell) -> dict[str, Any]:
     idle = tuple(f"mixture.{name}." for name in ("gold", "silver", "bronze") if name not in used)
     leaves = {key: value for key, value in flatten(plain).items() if not key.startswith(idle)}
     return {key: value for key, value in leaves.items() if not (key.startswith("llm.") and key.split(".")[1] in LLM_BOOKKEEPING)}
+
+
+def _typed(value: Any) -> str:
+    """Return a value as it is typed on the command line."""
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
 
 
 def _short(key: str) -> str:
