@@ -89,6 +89,8 @@ def test_what_is_no_encoder_is_said_in_one_line(tmp_path, bert, monkeypatch):
         load(find_encoder(str(bert)), max_length=64, dtype="float16")
     with pytest.raises(UserError, match="classifier.device=abacus: must be auto, cpu, cuda"):
         load(find_encoder(str(bert)), max_length=64, device="abacus")
+    with pytest.raises(UserError, match="classifier.device=cuda:99: no such device here. There are: cpu"):
+        load(find_encoder(str(bert)), max_length=64, device="cuda:99")
 
 
 def test_a_cased_vocabulary_without_a_word_on_case_is_read_as_cased(tmp_path):

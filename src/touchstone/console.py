@@ -29,6 +29,11 @@ COLLECTED_AFTER = (50_000, 20, 20)
 
 EXIT_OK, EXIT_ERROR, EXIT_INTERRUPTED = 0, 1, 130
 
+WRITTEN = {"hydra.run.dir": "multirun", "hydra.sweep.dir": "multirun", "paths.cache": ".cache"}  # key -> where it is by default
+# Hydra's flags that take the argument after them
+VALUED = ("--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd", "--package", "-p", "--cfg", "-c", "--experimental-rerun")
+INFOS = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")  # what may follow --info
+
 
 def main(arguments: Sequence[str]) -> int:
     """Run Hydra with `arguments` and return the exit status: 0, 1 after an error, 130 after Ctrl-C."""
@@ -43,7 +48,9 @@ def main(arguments: Sequence[str]) -> int:
     status, error = EXIT_ERROR, None
     kept_error.clear()
     try:
-        sys.argv = [sys.argv[0], *map(_one_value, sweep.resume_arguments(arguments))]
+        given = [_one_value(argument) for argument in sweep.resume_arguments(arguments)]
+        _refuse_empty_globs(given)
+        sys.argv = [sys.argv[0], *_overrides_first(given)]
         hydra.main(config_path=str(schema.conf_dir()), config_name="config", version_base="1.3")(_job)()
         status = EXIT_OK
         if kept_error:
@@ -92,6 +99,45 @@ def _one_value(argument: str) -> str:
     return f'{key}{equals}"{value}"'
 
 
+def _overrides_first(arguments: Sequence[str]) -> list[str]:
+    """Put the flags behind the overrides, since Hydra does not read overrides on both sides of a flag.
+
+    >>> _overrides_first(["task=ad_binary", "-m", "mixture=gold,silver", "--cfg", "job"])
+    ['task=ad_binary', 'mixture=gold,silver', '-m', '--cfg', 'job']
+    """
+    if "--" in arguments:
+        return list(arguments)
+    overrides, flags, rest = [], [], list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        (flags if argument.startswith("-") else overrides).append(argument)
+        valued = any(argument == flag or argument.startswith("--") and flag.startswith(argument) for flag in VALUED)
+        if rest and (valued or argument in ("--info", "-i") and rest[0] in INFOS):
+            flags.append(rest.pop(0))
+    return overrides + flags
+
+
+def _refuse_empty_globs(arguments: Sequence[str]) -> None:
+    """Refuse a glob(...) over the values of an axis that matches none: it would be a sweep of no cells."""
+    if any(argument.startswith(("--config-dir", "-cd", "--config-path", "-cp")) for argument in arguments):
+        return  # values of another folder, too
+    for argument in arguments:
+        group, _, pattern = argument.partition("=")
+        options = _options(group) if pattern.startswith("glob(") else []
+        if not options:
+            continue
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+        from hydra.core.override_parser.types import Glob
+        from hydra.errors import HydraException
+
+        try:
+            value = OverridesParser.create().parse_override(argument).value()
+        except HydraException:
+            continue  # told where Hydra reads it
+        if isinstance(value, Glob) and not value.filter(options):
+            raise UserError(f"{argument}: matches nothing. There are: {', '.join(options)}")
+
+
 def _job(composed: DictConfig):
     """What Hydra calls for each cell, in this process or in one of a launcher's."""
     gc.set_threshold(*COLLECTED_AFTER)
@@ -129,6 +175,11 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:
         return f"{plugin[1].replace('_', '-')} is not installed: pip install 'touchstone[{plugin[2]}]'{more}"
     if isinstance(chain[0], OSError) and chain[0].errno == errno.ENOSPC:
         return f"{chain[0].filename or 'a file'}: no space left; free some, then the same command runs just what is missing"
+    if isinstance(chain[0], OSError) and isinstance(chain[0].filename, str) and (told := _explain_unwritable(chain[0], arguments)):
+        return told
+    for link in chain:
+        if (mark := getattr(link, "problem_mark", None)) is not None:  # of a YAML that does not parse; names the file where there is one
+            return f"{mark.name}, line {mark.line + 1}: not YAML ({getattr(link, 'problem', None) or 'cannot be read'})"
     for link in chain:
         told = _explain_hydra(link, chain, arguments)
         if told:
@@ -137,9 +188,51 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:
     return f"{type(chain[0]).__name__}: {first} (debug=true shows the traceback)"
 
 
+def _explain_unwritable(error: OSError, arguments: Sequence[str]) -> str | None:
+    """Name the keys to change where a folder for results cannot be made or written, None where the error is about another file."""
+    path, keys = os.path.abspath(error.filename), []
+    for key, default in WRITTEN.items():
+        given = next((argument.partition("=")[2].strip("'\"") for argument in arguments if argument.startswith(f"{key}=")), default)
+        folder = os.path.abspath(given.partition("${")[0] or default)
+        if path == folder or path.startswith(folder + os.sep) or folder.startswith(path + os.sep):
+            keys.append(f"{key}=FOLDER")
+    reason = "it is a file" if isinstance(error, FileExistsError) else error.strerror
+    return f"cannot write {error.filename}: {reason}; choose another folder with {' or '.join(keys)}" if keys else None
+
+
+def _malformed(argument: str) -> str:
+    """Say how to write an argument that Hydra cannot read.
+
+    >>> _malformed("foo")
+    'foo: not of the form key=value; write key=value'
+    """
+    key, equals, value = argument.partition("=")
+    if not equals or not re.fullmatch(r"[+~]{0,2}[\w@:./-]+", key):
+        return f"{argument}: not of the form key=value; write key=value"
+    if not all(part.strip() for part in value.split(",")):
+        return f"{argument}: a value is missing beside a comma; write {key}=VALUE,VALUE, or quote one that holds a comma: '{key}=\"...\"'"
+    quoted = value if not set(value) & set("'\"\\") else "..."
+    return f"{argument}: not a value that can be read; quote it: '{key}=\"{quoted}\"'"
+
+
+def _explain_composing(text: str) -> str | None:
+    """Name the file, below conf/, that Hydra was reading, and its fault."""
+    if not (found := re.search(r"In '([^']+)': (?:\w+ raised while composing config:\n)?(.+)", text)):
+        return None
+    where = f"{schema.conf_dir().name}/{found[1]}.yaml"
+    if lacking := re.match(r"Could not load '([^']+)/([^'/]+)'", found[2]):
+        return f"{where}, defaults: {no_such(lacking[1], lacking[2], _options(lacking[1]))}"
+    key = re.search(r"full_key: (\S+)", text)
+    return f"{where}, {key[1]}: {found[2]}" if key else f"{where}: {found[2]}"
+
+
 def _explain_hydra(error: BaseException, chain: Sequence[BaseException], arguments: Sequence[str]) -> str | None:
     text = "\n".join(str(link) for link in chain)
     name = type(error).__name__
+    if name == "OverrideParseException":
+        return _malformed(error.override)  # type: ignore[attr-defined]
+    if "Could not override ''" in text:
+        return _malformed(next((argument for argument in arguments if argument.startswith("=")), "="))
     if name == "MissingConfigException" and (found := re.search(r"Could not find '([^']+)/([^'/]+)'", text)):
         return f"{found[1]}={found[2]}: {no_such(found[1], found[2], _options(found[1]))}"
     if "Ambiguous value for argument" in text and (found := re.search(r"Ambiguous value for argument '([^=']+)=([^']*)'", text)):
@@ -151,21 +244,30 @@ def _explain_hydra(error: BaseException, chain: Sequence[BaseException], argumen
         return f"{group}={found[2]}: several values make a sweep; add -m: python run.py -m {' '.join(arguments)}"
     if (found := re.search(r"Error merging override (\S+)", text)) and (why := re.search(r"Value .* could not be converted to \w+", text)):
         return f"{found[1]}: {why[0]}"
-    if name in ("ConfigKeyError", "ConfigAttributeError") or "not in '" in text:
-        if found := re.search(r"Key '([^']+)' (?:is )?not in '(\w+)'", text):
+    if name in ("ConfigKeyError", "ConfigAttributeError") or "not in '" in text or "is not in struct" in text:
+        if found := re.search(r"Key '([^']+)' (?:is )?not in '?(\w+)'?", text):
             where = re.search(r"full_key: (\S+)", text)
             full = where[1] if where else found[1]
             wrong = next((argument for argument in arguments if argument.lstrip("+~").startswith(full + "=")), full)
-            keys = _fields(found[2])
             parent = full.rpartition(".")[0]
-            return f"{wrong}: {no_such('key', found[1], keys)}" + (f" (below {parent})" if parent else "")
+            keys = _launcher_keys(arguments) if parent == "hydra.launcher" else _fields(found[2])
+            if keys:
+                return f"{wrong}: {no_such('key', found[1], keys)}" + (f" (below {parent})" if parent else "")
+            others = [name for name in _options("hydra/launcher") if name != "basic"] if parent == "hydra.launcher" else []
+            way_out = f"; hydra/launcher=NAME chooses one that has settings: {', '.join(others)}" if others else ""
+            return f'{wrong}: no key "{found[1]}" below {parent}{way_out}'
+    if told := _explain_composing(text):
+        return told
     if (
         name == "ConfigCompositionException"
         and (found := re.search(r"Could not override '([^']+)'", text))
         and "No match in the defaults list" in text
     ):
-        return f"{found[1]}: {no_such('config group', found[1], _groups())}"
-    if name in ("ValidationError", "UnsupportedValueType", "InterpolationKeyError", "MissingMandatoryValue", "OverrideParseException"):
+        if found[1] not in _groups():
+            return f"{found[1]}: {no_such('config group', found[1], _groups())}"
+        wrong = next((argument for argument in arguments if argument.startswith(found[1] + "=")), f"{found[1]}=...")
+        return f"{wrong}: conf/config.yaml chooses no {found[1]} that this could replace; write +{wrong}"
+    if name in ("ValidationError", "UnsupportedValueType", "InterpolationKeyError", "MissingMandatoryValue"):
         where = re.search(r"full_key: (\S+)", text)
         first = str(error).strip().splitlines()[0]
         return f"{where[1]}: {first}" if where else first
@@ -184,8 +286,19 @@ def _groups() -> list[str]:
     return sorted(path.name for path in schema.conf_dir().iterdir() if path.is_dir())
 
 
+def _launcher_keys(arguments: Sequence[str]) -> list[str]:
+    """Return the settings of the launcher that the arguments choose; the default one has none."""
+    from omegaconf import OmegaConf
+
+    chosen = next((argument.partition("=")[2] for argument in arguments if argument.startswith("hydra/launcher=")), "")
+    path = schema.conf_dir() / "hydra" / "launcher" / f"{chosen}.yaml"
+    return [key for key in OmegaConf.load(path) if key not in ("_target_", "defaults")] if path.is_file() else []
+
+
 def _fields(class_name: str) -> list[str]:
-    found = getattr(schema, class_name, None)
+    import hydra.conf
+
+    found = getattr(schema, class_name, None) or getattr(hydra.conf, class_name, None)
     return list(getattr(found, "__dataclass_fields__", {})) if found else []
 
 

@@ -77,7 +77,7 @@ def taxonomy_of(config: TaxonomyConfig) -> Taxonomy:
         unknown label.
     """
     ids = [category.id for category in config.categories]
-    where = f"conf/taxonomy/{config.name}.yaml"
+    where = f"taxonomy {config.name}"  # as the file calls itself; a copy has another file name
     if not ids:
         raise UserError(f"{where}: no categories")
     repeated = {category_id for category_id in ids if ids.count(category_id) > 1}

@@ -230,15 +230,26 @@ def batch_tokens(device: Any) -> int:
 
 
 def device_of(device: str) -> Any:
-    """Return the torch device of a configured name; auto is the GPU where there is one, else the CPU."""
+    """Return the torch device of a configured name; auto is the GPU where there is one, else the CPU.
+
+    Raises
+    ------
+    UserError
+        If there is no such device here, with those there are.
+    """
     import torch
 
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.device(device)
+        place = torch.device(device)
     except RuntimeError as error:
         raise UserError(f"classifier.device={device}: must be auto, cpu, cuda or cuda:0 and so on") from error
+    if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
+        there = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+        built = "" if torch.version.cuda else "; this torch is built without CUDA"
+        raise UserError(f"classifier.device={device}: no such device here. There are: {', '.join(there)}{built}")
+    return place
 
 
 def precision_of(dtype: str, device: Any) -> str:
