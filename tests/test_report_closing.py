@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import types
 
 import pandas as pd
 import pytest
@@ -10,6 +11,7 @@ import report_store as made
 from rich.console import Console
 
 from touchstone import tracking
+from touchstone.errors import UserError
 from touchstone.report import closing, comparisons, reading
 
 
@@ -110,3 +112,52 @@ def test_the_summary_has_a_row_for_every_run(sweep):
     _, _, runs = sweep
     table = closing.summary(runs)
     assert isinstance(table, pd.DataFrame) and len(table) == len(runs) and table["test/macro_f1"].notna().sum() == 7
+
+
+def failed_run(store, name: str, error: BaseException, restricted: bool = False):
+    tags = {tracking.COMMAND: f"python run.py mixture={name}"}
+    run_id = tracking.start_run(store, name, tags=tags, params={"task": "ad_binary", "mixture": name})
+    with pytest.raises(type(error)), tracking.failing_clearly(store, run_id, restricted):
+        raise error
+    return store.client.get_run(run_id)
+
+
+def test_each_failure_says_why_and_what_several_share_stands_once(screen):
+    store = made.empty_study("failures")
+    parent = tracking.start_run(store, "sweep", tags={}, params={})
+    wrong = UserError("task.gold_patients=99: the training split has 25 patients")
+    runs = [
+        failed_run(store, "gold", wrong),
+        failed_run(store, "silver", wrong),
+        failed_run(store, "bronze", ValueError("first line\n  second line")),
+        failed_run(store, "gold_silver", ValueError("a sentence of a note"), restricted=True),
+        failed_run(store, "gold_bronze", UserError("x" * 300)),
+        failed_run(store, "silver_bronze", KeyboardInterrupt()),
+    ]
+    closing.show_sweep(store, parent, runs)
+    told = [line for line in screen.getvalue().splitlines() if line.startswith("missing: ")]
+    assert told == [
+        f"missing: ad_binary {name} ({why}). Again: python run.py mixture={name}"
+        for name, why in {
+            "gold": f"UserError: {wrong}",
+            "silver": "UserError, as above",
+            "bronze": "ValueError: first line",
+            "gold_silver": "ValueError (message withheld: restricted corpus)",
+            "gold_bronze": f"UserError: {'x' * 199}…",
+            "silver_bronze": "KeyboardInterrupt",
+        }.items()
+    ]
+
+
+def test_the_command_that_serves_the_results_fits_the_store(tmp_path, monkeypatch):
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    own, other = (types.SimpleNamespace(uri=f"sqlite:///{folder}/{name}/mlflow.db") for name in ("mlflow", "elsewhere"))
+    served = f"mlflow server --backend-store-uri 'sqlite:///{folder}/mlflow/mlflow.db' --host 127.0.0.1 --port 5000"
+    assert closing._serving(own) == served
+    (folder / "Makefile").write_text("run:\n\ttrue\n")
+    assert closing._serving(own) == served
+    (folder / "Makefile").write_text("run:\n\ttrue\n\nui: $(STAMP)\n\ttrue\n")
+    assert closing._serving(own) == "make ui"
+    assert closing._serving(other) == served.replace("/mlflow/", "/elsewhere/")

@@ -11,11 +11,14 @@ import base64
 import json
 import logging
 import os
+import re
+import shlex
 import sys
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -35,6 +38,7 @@ VIEW = ["params.`mixture`", "params.`classifier`", "params.`prompt`", "params.`t
 WIDTH = 100  # columns where there is no terminal to ask
 BEST = "test/macro_f1"
 MOST_FAILED = 12  # cells told one by one
+LONGEST_MESSAGE = 200  # characters of a failure's message
 UNRECORDED = "MissingRecording"  # status of a run whose requests are in no recording
 
 
@@ -114,21 +118,37 @@ def show_sweep(store: Store, parent: str, runs: list[Run]) -> None:
     console = console_of()
     _show(console, close(store, runs))
     failed = [run for run in runs if run.info.status != "FINISHED"]
+    told: set[str] = set()
     for run in failed[:MOST_FAILED]:
-        told = f"missing: {run.data.params.get('task', '')} {run.info.run_name} {_way_out(run)}"
-        console.print(told, style="red", markup=False, highlight=False, soft_wrap=True)
+        line = f"missing: {run.data.params.get('task', '')} {run.info.run_name} {_way_out(store, run, told)}"
+        console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
     if len(failed) > MOST_FAILED:
         console.print(f"missing: {len(failed) - MOST_FAILED} more; each run says why in its error.txt", style="red", highlight=False)
     _where(console, store, parent)
 
 
-def _way_out(run: Run) -> str:
-    """Say why a cell is missing and what to do: run it again, or have its requests answered."""
+def _way_out(store: Store, run: Run, told: set[str]) -> str:
+    """Say why a cell is missing and what to do: run it again, or have its requests answered. What `told` holds is not said again."""
     command = run.data.tags.get(tracking.COMMAND, "")
     if run.data.tags.get(tracking.STATUS) == UNRECORDED:
         words = [word for word in command.split() if not word.strip("'").startswith("llm=")]
         return f"(not recorded). Export its requests: {' '.join(words)} llm=batch_file"
-    return f"({run.data.tags.get(tracking.STATUS, run.info.status)}). Again: {command}"
+    why = run.data.tags.get(tracking.STATUS, run.info.status)
+    if message := _message(store, run):
+        message = message if message.startswith(why) else f"{why}: {message}"
+        why = f"{why}, as above" if message in told else message
+        told.add(message)
+    return f"({why}). Again: {command}"
+
+
+def _message(store: Store, run: Run) -> str:
+    """Return the first line of what a failed run's error says, '' where it left none (it was killed)."""
+    from touchstone.report.reading import text
+
+    lines = text(store, run, "error.txt").splitlines()
+    after = max((number for number, line in enumerate(lines, 1) if line.startswith('  File "')), default=0)  # where a traceback ends
+    message = next((line for line in lines[after:] if line.strip() and not line.startswith(" ")), "")
+    return message if len(message) <= LONGEST_MESSAGE else message[: LONGEST_MESSAGE - 1] + "…"
 
 
 def show_single(store: Store, run_id: str | None) -> None:
@@ -327,8 +347,17 @@ def _where(console: Console, store: Store, parent: str | None) -> None:
         f"Results: {tracking.readable_uri(store.uri)} (experiment {store.experiment})", highlight=False, soft_wrap=True, markup=False
     )
     host = store.uri if store.uri.startswith("http") else "http://127.0.0.1:5000"
-    how = "Browse:  " if store.uri.startswith("http") else "Browse:  make ui, then "
-    console.print(f"{how}{tracking.readable_uri(host)}{link}", highlight=False, soft_wrap=True, markup=False)
+    how = "" if store.uri.startswith("http") else f"{_serving(store)}, then "
+    console.print(f"Browse:  {how}{tracking.readable_uri(host)}{link}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _serving(store: Store) -> str:
+    """Return the command that serves a store without a server: make's target knows the one of the working folder only."""
+    makefile = Path("Makefile")
+    if store.uri == f"sqlite:///{Path.cwd() / 'mlflow' / 'mlflow.db'}" and makefile.is_file():
+        if re.search(r"^ui:", makefile.read_text(errors="replace"), re.MULTILINE):
+            return "make ui"
+    return f"mlflow server --backend-store-uri {shlex.quote(tracking.readable_uri(store.uri))} --host 127.0.0.1 --port 5000"
 
 
 def _share_view(store: Store, parent: str | None, columns: list[str], order_by: str) -> str:
