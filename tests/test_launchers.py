@@ -2,7 +2,9 @@
 
 import importlib.util
 import os
+import pickle
 import re
+import select
 import signal
 from pathlib import Path
 
@@ -11,11 +13,14 @@ import pandas as pd
 import psutil
 import pytest
 import yaml
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from preloaded import run, start
+from report_store import composed
 
 from touchstone import tracking
 from touchstone.console import explain
+from touchstone.sweep import SweepCallback
 
 SMALL = ("generation.bronze_per_category=10", "generation.bronze_none=10", "tracking.log_models=false")
 GRID = ("-m", "mixture=gold,gold_bronze", "task.gold_patients=3,4", *SMALL)
@@ -67,6 +72,14 @@ def test_joblib_gives_identical_bits_and_computes_shared_stages_once(basic, tmp_
         "gold": 1,
         "bronze": 1,
     }
+
+
+def test_what_a_job_sends_back_goes_into_a_pipe_at_once():
+    """A worker killed half-way through a longer answer would leave joblib waiting for the rest of it, for ever."""
+    sent = JobReturn(overrides=["mixture=gold"], cfg=composed(), hydra_cfg=composed(), status=JobStatus.COMPLETED)
+    assert len(pickle.dumps(sent)) > select.PIPE_BUF
+    SweepCallback().on_job_end(config=composed(), job_return=sent)
+    assert len(pickle.dumps(sent)) < select.PIPE_BUF and sent.overrides == ["mixture=gold"]
 
 
 def test_a_worker_that_dies_ends_the_sweep_and_resume_finishes_it(basic, tmp_path):

@@ -30,7 +30,7 @@ class TfidfClassifier(ClassifierMixin, BaseEstimator):
     C : inverse strength of the penalty.
     class_weight : balanced (default: with scarce gold it moves macro-F1 by up to 30 points) or None. Hold it fixed across mixtures.
     word_ngrams : words 1..word_ngrams are features; 2 by default, since relations hang on pairs of words.
-    char_ngrams : character n-grams within words, of length 2..char_ngrams; 0 for none (three to five times as fast).
+    char_ngrams : character n-grams within words, of length 2..char_ngrams; 0 for none (two to five times as fast).
     min_df : sentences that a feature must stand in.
     random_state : of the SVM's solver.
 
