@@ -1,11 +1,14 @@
-"""The grid's one entry point: `python run.py mixture=gold`, `python run.py -m mixture=gold,gold_silver` (Hydra overrides)."""
+"""The grid's one entry point: `python run.py mixture=gold`, `python run.py -m
+mixture=gold,gold_silver` (Hydra overrides)."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))  # a checkout runs without installation
+sys.path.insert(
+    0, str(Path(__file__).resolve().parent / "src")
+)  # a checkout runs without installation
 
-from touchstone.console import main
+from touchstone.run.console import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -1,23 +1,29 @@
-"""A grid of 28 cells and a single cell, from the shell, against scikit-learn by hand: ratios measured in one run.
+"""A grid of 28 cells and a single cell, from the shell, against scikit-learn by hand: ratios
+measured in one run.
 
     python benchmarks/grid.py [--repeats 3]
 
-The grid is 7 mixtures x 2 prompts x 2 linear classifiers on the demo corpus, default settings: data sets, predictions, models and tables
-are logged and the closing table is printed. It runs in an empty folder with a store and a stage cache of its own; a first pass fills
-both, as any sweep but the first meets them, and is not counted.
+The grid is 7 mixtures x 2 prompts x 2 linear classifiers on the demo corpus, default settings: data
+sets, predictions, models and tables are logged and the closing table is printed. It runs in an
+empty folder with a store and a stage cache of its own; a first pass fills both, as any sweep but
+the first meets them, and is not counted.
 
-    basic      wall of `python run.py -m ...`, from the shell and back
-    bare       the same 28 cells as one would write them by hand: TF-IDF, fit, scores of dev and test, macro-F1. The training sets are
-               those of the first pass, mixed already. Its wall, too, is from the shell and back: with the start of Python and the
-               imports that it needs (numpy, scipy, scikit-learn), without Hydra, MLflow and pandas
-    empty      the same 28 jobs with nothing in them: Hydra composes the configuration of each, MLflow's store gets a run with as many
-               parameters and metrics. What the frameworks take, whatever is written around them
+    basic      wall of `python run.py -m ...`, from the shell and back bare       the same 28 cells
+    as one would write them by hand: TF-IDF, fit, scores of dev and test, macro-F1. The training
+    sets are
+               those of the first pass, mixed already. Its wall, too, is from the shell and back:
+               with the start of Python and the imports that it needs (numpy, scipy, scikit-learn),
+               without Hydra, MLflow and pandas
+    empty      the same 28 jobs with nothing in them: Hydra composes the configuration of each,
+               MLflow's store gets a run with as many parameters and metrics. What the frameworks
+               take, whatever is written around them
     joblib     as basic, with two processes at a time, in another store
     single     wall of `python run.py mixture=gold classifier=tfidf_logreg`
 
-The first four take turns, so that a busy moment of the machine hits all of them; the best of each counts, of `single` the median. The
-numbers are compared too: bare finds the macro-F1 of every cell, and joblib the table of basic. Each process computes on one thread.
-Exit code 1 when a limit is missed. Not a test: it needs some three minutes, two processors and a quiet machine.
+The first four take turns, so that a busy moment of the machine hits all of them; the best of each
+counts, of `single` the median. The numbers are compared too: bare finds the macro-F1 of every cell,
+and joblib the table of basic. Each process computes on one thread. Exit code 1 when a limit is
+missed. Not a test: it needs some three minutes, two processors and a quiet machine.
 """
 
 from __future__ import annotations
@@ -65,7 +71,9 @@ def main() -> int:
     print(f"{'measure':{width}}  {'value':>7}  {'limit':>6}")
     for name, value, limit, unit in rows:
         mark = "" if limit is None else " ok" if value <= limit else " MISSED"
-        print(f"{name:{width}}  {value:7.2f}  {'' if limit is None else f'{limit:g}':>6} {unit}{mark}")
+        print(
+            f"{name:{width}}  {value:7.2f}  {'' if limit is None else f'{limit:g}':>6} {unit}{mark}"
+        )
     return 1 if any(limit is not None and value > limit for _, value, limit, _ in rows) else 0
 
 
@@ -90,7 +98,12 @@ def measured(folder: Path, repeats: int) -> list[tuple[str, float, float | None,
         (f"empty, {CELLS} jobs of Hydra with a run of MLflow each", best["empty"], None, "s"),
         (f"basic, {CELLS} cells", best["basic"], None, "s"),
         (f"joblib, {CELLS} cells, 2 workers", best["joblib"], None, "s"),
-        ("overhead of basic over bare", 100 * (best["basic"] / best["bare"] - 1), 100 * OVERHEAD, "%"),
+        (
+            "overhead of basic over bare",
+            100 * (best["basic"] / best["bare"] - 1),
+            100 * OVERHEAD,
+            "%",
+        ),
         ("joblib, x basic", best["joblib"] / best["basic"], TWO_WORKERS, "x"),
         (f"single cell, median of {repeats}", single, SINGLE_S, "s"),
     ]
@@ -103,10 +116,17 @@ def run(*overrides: str) -> list[str]:
 
 def timed(folder: Path, command: Sequence[str]) -> tuple[float, str]:
     """Run a command in `folder` and return its wall in seconds and what it printed."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+    }
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # warm includes compiled
     start = time.perf_counter()
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
     wall = time.perf_counter() - start
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
@@ -114,7 +134,8 @@ def timed(folder: Path, command: Sequence[str]) -> tuple[float, str]:
 
 
 def prepared(store: Path, path: Path) -> Path:
-    """Write what the cells of the latest sweep learned from and were scored on, as the bare work reads it, and return the file."""
+    """Write what the cells of the latest sweep learned from and were scored on, as the bare work
+    reads it, and return the file."""
     import yaml
 
     from touchstone import schema, tracking
@@ -126,20 +147,30 @@ def prepared(store: Path, path: Path) -> Path:
     cells = []
     for run_id in results(store)["run_id"]:
         artifacts = tracking.artifacts(opened, tracking.find_run(opened, run_id))
-        config = schema.checked(schema.typed(yaml.safe_load((artifacts / "config.yaml").read_text(encoding="utf-8"))))
+        config = schema.checked(
+            schema.typed(yaml.safe_load((artifacts / "config.yaml").read_text(encoding="utf-8")))
+        )
         kind, taxonomy = config.task.kind, taxonomy_of(config.taxonomy)
-        cell: dict[str, Any] = {"classifier": config.classifier.name, "n_classes": targets.n_classes(kind, taxonomy)}
+        cell: dict[str, Any] = {
+            "classifier": config.classifier.name,
+            "n_classes": targets.n_classes(kind, taxonomy),
+        }
         for context in ("training", "dev", "test"):
             frame = read_parquet(artifacts / "datasets" / f"{context}.parquet")
             classes = targets.encode(frame, taxonomy, kind).tolist()
-            cell[context] = {"texts": frame["text"].tolist(), "classes": classes, "weights": frame["weight"].tolist()}
+            cell[context] = {
+                "texts": frame["text"].tolist(),
+                "classes": classes,
+                "weights": frame["weight"].tolist(),
+            }
         cells.append(cell)
     path.write_text(json.dumps(cells), encoding="utf-8")
     return path
 
 
 def bare(path: Path) -> list[float]:
-    """Do the work of the cells by hand, with the hyper-parameters of conf/classifier, and return their macro-F1 on the test set."""
+    """Do the work of the cells by hand, with the hyper-parameters of conf/classifier, and return
+    their macro-F1 on the test set."""
     import numpy as np
     from scipy.sparse import hstack
     from scipy.special import softmax
@@ -153,27 +184,40 @@ def bare(path: Path) -> list[float]:
         train, f1 = cell["training"], {}
         words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
         characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True)
-        features = hstack([words.fit_transform(train["texts"]), characters.fit_transform(train["texts"])], format="csr")
+        features = hstack(
+            [words.fit_transform(train["texts"]), characters.fit_transform(train["texts"])],
+            format="csr",
+        )
         if cell["classifier"] == "tfidf_logreg":
             model = LogisticRegression(class_weight="balanced", solver="newton-cg", max_iter=10_000)
         else:
             model = LinearSVC(class_weight="balanced", max_iter=10_000, random_state=0)
         model.fit(features, train["classes"], sample_weight=train["weights"])
         for split in ("dev", "test"):
-            features = hstack([words.transform(cell[split]["texts"]), characters.transform(cell[split]["texts"])], format="csr")
+            features = hstack(
+                [words.transform(cell[split]["texts"]), characters.transform(cell[split]["texts"])],
+                format="csr",
+            )
             if cell["classifier"] == "tfidf_logreg":
                 scores = model.predict_proba(features)
             else:
                 scores = softmax(model.decision_function(features), axis=1)
             predicted = model.classes_[np.argmax(scores, axis=1)]
             categories = range(1, cell["n_classes"])  # 0 is none
-            f1[split] = f1_score(cell[split]["classes"], predicted, labels=categories, average="macro", zero_division=0)
+            f1[split] = f1_score(
+                cell[split]["classes"],
+                predicted,
+                labels=categories,
+                average="macro",
+                zero_division=0,
+            )
         found.append(float(f1["test"]))
     return found
 
 
 def empty(overrides: Sequence[str]) -> int:
-    """Launch the sweep with jobs that only log a run: composing and logging alone, with the configuration, sweeper and store of ours."""
+    """Launch the sweep with jobs that only log a run: composing and logging alone, with the
+    configuration, sweeper and store of ours."""
     import hydra
     from hydra.core.config_store import ConfigStore
 
@@ -186,7 +230,10 @@ def empty(overrides: Sequence[str]) -> int:
 
         store = tracking.open_store(None, "empty", "empty")
         run_id = store.client.create_run(store.experiment_id).info.run_id
-        values = {"params": [Param(f"p{n}", "1") for n in range(12)], "metrics": [Metric(f"m{n}", 0.5, 0, 0) for n in range(50)]}
+        values = {
+            "params": [Param(f"p{n}", "1") for n in range(12)],
+            "metrics": [Metric(f"m{n}", 0.5, 0, 0) for n in range(50)],
+        }
         store.client.log_batch(run_id, **values)
         store.client.set_terminated(run_id, "FINISHED")
 
@@ -210,11 +257,14 @@ def results(store: Path) -> Any:
     table = pd.read_csv(tracking.artifacts(opened, latest) / "tables" / "results.csv")
     if len(table) != CELLS or (table["status"] != "FINISHED").any():
         raise SystemExit(f"{len(table)} cells in the table, {CELLS} expected, all of them finished")
-    return table.sort_values(AXES, ignore_index=True)  # two workers start the cells in an order of their own
+    return table.sort_values(
+        AXES, ignore_index=True
+    )  # two workers start the cells in an order of their own
 
 
 def check_same_numbers(by_hand: Sequence[float], basic: Any, joblib: Any) -> None:
-    """Stop if scikit-learn by hand does not find the macro-F1 that the store has, or the two launchers do not give one table."""
+    """Stop if scikit-learn by hand does not find the macro-F1 that the store has, or the two
+    launchers do not give one table."""
     import numpy as np
 
     if not np.allclose(by_hand, basic["test/macro_f1"], rtol=0, atol=0.51 * 10**-DIGITS):

@@ -2,12 +2,14 @@
 
     python benchmarks/noteevents.py [--megabytes 300] [--file NOTEEVENTS.csv.gz]
 
-Reading: rows of six categories, not entered in error, whose text matches a regex; ours streams them, duckdb and polars return one table,
-pyarrow and pandas read block by block. Each reader runs in a process of its own; imports are not timed; peak memory is that of the process.
-Readers that are not installed are named and left out (`pip install duckdb polars`).
-Segmentation: 120 MB of the notes so filtered, in shards, on one process and on two, stage cache included, start of the processes included.
-Two processes that only count, each in its registers, show what a second one is worth on this machine.
-Exit code 1 if reading is slower than 0.7 x the fastest, takes 500 MB or more, or two processes are less than 1.8 x one.
+Reading: rows of six categories, not entered in error, whose text matches a regex; ours streams
+them, duckdb and polars return one table, pyarrow and pandas read block by block. Each reader runs
+in a process of its own; imports are not timed; peak memory is that of the process. Readers that are
+not installed are named and left out (`pip install duckdb polars`). Segmentation: 120 MB of the
+notes so filtered, in shards, on one process and on two, stage cache included, start of the
+processes included. Two processes that only count, each in its registers, show what a second one is
+worth on this machine. Exit code 1 if reading is slower than 0.7 x the fastest, takes 500 MB or
+more, or two processes are less than 1.8 x one.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ GZIP_SHARE = 0.334  # compressed size of the synthetic file by its uncompressed 
 LIMITS = {"reading": 0.7, "peak RSS MB": 500, "two processes": 1.8}
 REPEATS = 3  # the best of each is compared
 COUNTED = 100_000_000  # by each of two processes: some seconds
-SEGMENTED_MB = 120  # of the filtered notes, as many as make the start of the processes small beside the work
+SEGMENTED_MB = (
+    120  # of the filtered notes, as many as make the start of the processes small beside the work
+)
 
 
 def touchstone(path: str) -> int:
@@ -38,10 +42,15 @@ def touchstone(path: str) -> int:
 
 
 def _ours(path: str):
-    from touchstone.data.noteevents import iter_noteevents
+    from touchstone.data.readers.noteevents import iter_noteevents
     from touchstone.schema import PoolFiles
 
-    return iter_noteevents(Path(path), PoolFiles(reader="noteevents", categories=list(CATEGORIES), keep=KEEP), 0, shown=False)
+    return iter_noteevents(
+        Path(path),
+        PoolFiles(reader="noteevents", categories=list(CATEGORIES), keep=KEEP),
+        0,
+        shown=False,
+    )
 
 
 def duckdb(path: str) -> int:
@@ -57,9 +66,12 @@ def polars(path: str) -> int:
     import polars as pl
 
     rows = pl.scan_csv(path, infer_schema=False).filter(
-        pl.col("CATEGORY").str.strip_chars().is_in(CATEGORIES) & pl.col("ISERROR").fill_null("").ne("1")
+        pl.col("CATEGORY").str.strip_chars().is_in(CATEGORIES)
+        & pl.col("ISERROR").fill_null("").ne("1")
     )
-    rows = rows.filter(pl.col("TEXT").str.contains(f"(?i){KEEP}")).select("ROW_ID", "SUBJECT_ID", "CATEGORY", "TEXT")
+    rows = rows.filter(pl.col("TEXT").str.contains(f"(?i){KEEP}")).select(
+        "ROW_ID", "SUBJECT_ID", "CATEGORY", "TEXT"
+    )
     return rows.collect(engine="streaming").height
 
 
@@ -72,7 +84,9 @@ def pyarrow(path: str) -> int:
         path,
         read_options=pacsv.ReadOptions(block_size=16 << 20),
         parse_options=pacsv.ParseOptions(newlines_in_values=True),
-        convert_options=pacsv.ConvertOptions(include_columns=COLUMNS, column_types=dict.fromkeys(COLUMNS, pa.string())),
+        convert_options=pacsv.ConvertOptions(
+            include_columns=COLUMNS, column_types=dict.fromkeys(COLUMNS, pa.string())
+        ),
     )
     count = 0
     for block in blocks:
@@ -98,25 +112,33 @@ READERS = {reader.__name__: reader for reader in (touchstone, duckdb, polars, py
 def child(name: str, path: str) -> None:
     """Run one reader and print its rows, seconds and peak memory as JSON."""
     if name == "touchstone":
-        import touchstone.data.noteevents  # noqa: F401 - so that imports are not timed
+        import touchstone.data.readers.noteevents  # noqa: F401 - so that imports are not timed
     else:
         __import__({"pyarrow": "pyarrow.csv"}.get(name, name))
     start = time.perf_counter()
     rows = READERS[name](path)
     seconds = time.perf_counter() - start
-    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    peak = next(
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("VmHWM")
+    )
     print(json.dumps({"rows": rows, "s": seconds, "MB": int(peak.split()[1]) / 1024}))
 
 
 def reading(path: Path) -> dict[str, float]:
     print(f"{'reader':<12}{'rows':>8}{'s':>8}{'MB/s':>8}{'peak MB':>9}{'x fastest':>11}")
     best: dict[str, dict[str, float]] = {}
-    for _ in range(REPEATS):  # in turn, so that a busy moment of the machine does not hit one reader only
+    for _ in range(
+        REPEATS
+    ):  # in turn, so that a busy moment of the machine does not hit one reader only
         for name in READERS:
             if importlib.util.find_spec(name) is None:
                 continue
             command = [sys.executable, __file__, "--child", name, "--file", str(path)]
-            found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            found = json.loads(
+                subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            )
             if name not in best or found["s"] < best[name]["s"]:
                 best[name] = found
     fastest = min(found["s"] for found in best.values())
@@ -125,7 +147,9 @@ def reading(path: Path) -> dict[str, float]:
             print(f"{name:<12}not installed")
             continue
         rows, seconds, peak = (best[name][key] for key in ("rows", "s", "MB"))
-        print(f"{name:<12}{rows:>8}{seconds:>8.2f}{path.stat().st_size / 1e6 / seconds:>8.1f}{peak:>9.0f}{fastest / seconds:>11.2f}")
+        print(
+            f"{name:<12}{rows:>8}{seconds:>8.2f}{path.stat().st_size / 1e6 / seconds:>8.1f}{peak:>9.0f}{fastest / seconds:>11.2f}"
+        )
     if len({found["rows"] for found in best.values()}) > 1:
         raise SystemExit("the readers do not agree on the rows")
     return {"reading": fastest / best["touchstone"]["s"], "peak RSS MB": best["touchstone"]["MB"]}
@@ -146,7 +170,10 @@ def segmentation(path: Path) -> dict[str, float]:
     for processes in [1, 2] * 2:
         with tempfile.TemporaryDirectory() as cache:
             start = time.perf_counter()
-            sentences = sum(len(frame) for _, frame in segment_shards(shards, None, cache=cache, processes=processes))
+            sentences = sum(
+                len(frame)
+                for _, frame in segment_shards(shards, None, cache=cache, processes=processes)
+            )
             best[processes] = min(best[processes], time.perf_counter() - start)
     print(f"\n{'segmentation':<14}{'shards':>7}{'sentences':>11}{'s':>8}{'MB/s':>8}")
     for processes, seconds in best.items():
@@ -156,7 +183,8 @@ def segmentation(path: Path) -> dict[str, float]:
 
 
 def counting() -> float:
-    """Return how many times as fast two processes count as one: no data, no memory, no start that is timed."""
+    """Return how many times as fast two processes count as one: no data, no memory, no start that
+    is timed."""
     best = {1: float("inf"), 2: float("inf")}
     for processes in [1, 2] * 2:
         with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as workers:
@@ -175,9 +203,15 @@ def _count(to: int) -> int:
 
 
 def main() -> int:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--megabytes", type=float, default=300, help="size of the compressed synthetic file")
-    options.add_argument("--file", type=Path, help="use this file; if it does not exist it is made, and kept")
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument(
+        "--megabytes", type=float, default=300, help="size of the compressed synthetic file"
+    )
+    options.add_argument(
+        "--file", type=Path, help="use this file; if it does not exist it is made, and kept"
+    )
     options.add_argument("--child", choices=READERS, help=argparse.SUPPRESS)
     chosen = options.parse_args()
     if chosen.child:
@@ -186,7 +220,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = chosen.file or Path(folder) / "NOTEEVENTS.csv.gz"
         if not path.exists():
-            from touchstone.data.synthetic_noteevents import write_noteevents
+            from synthetic_noteevents import write_noteevents
 
             write_noteevents(path, megabytes=chosen.megabytes / GZIP_SHARE)
         print(f"{path.name}: {path.stat().st_size / 1e6:.0f} MB")

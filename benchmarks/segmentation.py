@@ -1,10 +1,12 @@
-"""Compare our sentence segmentation with sentence-splitter and pysbd: F1 on reference offsets, agreement on wrapped text, speed.
+"""Compare our sentence segmentation with sentence-splitter and pysbd: F1 on reference offsets,
+agreement on wrapped text, speed.
 
     python benchmarks/segmentation.py
 
-The notes are the demo corpus (150 notes with reference offsets), as written and hard-wrapped at 80 columns. The rules were developed on
-these notes: the F1 of ours is a development figure, that of the others is not. The competitors are optional (`pip install
-sentence-splitter pysbd`); a row whose package is missing says so. Exit code 1 if ours is not both the best and the fastest.
+The notes are the demo corpus (150 notes with reference offsets), as written and hard-wrapped at 80
+columns. The rules were developed on these notes: the F1 of ours is a development figure, that of
+the others is not. The competitors are optional (`pip install sentence-splitter pysbd`); a row whose
+package is missing says so. Exit code 1 if ours is not both the best and the fastest.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ COLUMNS = 80
 
 
 def locate(text: str, pieces: list[str]) -> list[tuple[int, int]]:
-    """Return the offsets of pieces that follow each other in the text; white space at their ends is left out."""
+    """Return the offsets of pieces that follow each other in the text; white space at their ends is
+    left out."""
     out, at = [], 0
     for piece in map(str.strip, pieces):
         start = text.find(piece, at) if piece else -1
@@ -36,16 +39,22 @@ def locate(text: str, pieces: list[str]) -> list[tuple[int, int]]:
 
 
 def by_line(split: Callable[[str], list[str]]) -> Callable[[str], list[tuple[int, int]]]:
-    """Lift a splitter of running text to a note, taking each line for a paragraph: right for notes that were not wrapped."""
-    return lambda text: locate(text, [piece for line in text.split("\n") if line.strip() for piece in split(line)])
+    """Lift a splitter of running text to a note, taking each line for a paragraph: right for notes
+    that were not wrapped."""
+    return lambda text: locate(
+        text, [piece for line in text.split("\n") if line.strip() for piece in split(line)]
+    )
 
 
 def by_paragraph(split: Callable[[str], list[str]]) -> Callable[[str], list[tuple[int, int]]]:
-    """Lift a splitter of running text to a note, joining all lines up to a blank one: right for wrapped notes without lists."""
+    """Lift a splitter of running text to a note, joining all lines up to a blank one: right for
+    wrapped notes without lists."""
 
     def segment(text: str) -> list[tuple[int, int]]:
         flat = "\n\n".join(paragraph.replace("\n", " ") for paragraph in text.split("\n\n"))
-        return locate(flat, [piece for line in flat.split("\n\n") if line.strip() for piece in split(line)])
+        return locate(
+            flat, [piece for line in flat.split("\n\n") if line.strip() for piece in split(line)]
+        )
 
     return segment
 
@@ -72,15 +81,24 @@ def f1(found: set, expected: set) -> float:
 
 
 def wrap(text: str) -> str:
-    return "\n".join(textwrap.fill(line, COLUMNS, break_long_words=False, break_on_hyphens=False) for line in text.split("\n"))
+    return "\n".join(
+        textwrap.fill(line, COLUMNS, break_long_words=False, break_on_hyphens=False)
+        for line in text.split("\n")
+    )
 
 
 def main() -> int:
     notes = [json.loads(line) for line in NOTES.read_text(encoding="utf-8").splitlines()]
     expected = {(note["note_id"], *span) for note in notes for span in note["sentences"]}
-    texts = {(note["note_id"], " ".join(note["text"][start:end].split())) for note in notes for start, end in note["sentences"]}
+    texts = {
+        (note["note_id"], " ".join(note["text"][start:end].split()))
+        for note in notes
+        for start, end in note["sentences"]
+    }
     size = sum(len(note["text"].encode()) for note in notes) / 1e6
-    print(f"{len(notes)} notes, {len(expected)} sentences, {size:.2f} MB; wrapped: at {COLUMNS} columns")
+    print(
+        f"{len(notes)} notes, {len(expected)} sentences, {size:.2f} MB; wrapped: at {COLUMNS} columns"
+    )
     print(f"{'splitter':<34}{'F1':>8}{'F1 wrapped':>12}{'MB/s':>8}")
     scores: dict[str, tuple[float, float]] = {}
     for name, make in SPLITTERS.items():
@@ -101,7 +119,9 @@ def main() -> int:
             for start, end in split(text)
         }
         scores[name] = (f1(found, expected), size / best)
-        print(f"{name:<34}{scores[name][0]:>8.4f}{f1(wrapped, texts):>12.4f}{scores[name][1]:>8.2f}")
+        print(
+            f"{name:<34}{scores[name][0]:>8.4f}{f1(wrapped, texts):>12.4f}{scores[name][1]:>8.2f}"
+        )
     best_f1, best_speed = (max(score[which] for score in scores.values()) for which in (0, 1))
     return 0 if scores["touchstone"] == (best_f1, best_speed) else 1
 

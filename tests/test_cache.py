@@ -43,7 +43,9 @@ def test_nothing_is_stored_when_the_computation_fails(tmp_path):
 
 def test_a_result_that_must_not_be_kept_is_computed_again(tmp_path):
     for value in (1, 2):
-        assert cached(tmp_path, "stage", {}, 1, lambda value=value: value, store, load, keep=lambda _: False) == (value, False)
+        assert cached(
+            tmp_path, "stage", {}, 1, lambda value=value: value, store, load, keep=lambda _: False
+        ) == (value, False)
     assert list(entries(tmp_path)) == []
 
 
@@ -55,7 +57,11 @@ def test_a_folder_without_its_marker_is_no_result(tmp_path):
 
 def test_files_are_for_the_owner_only(tmp_path):
     get(tmp_path / "cache", {"a": 1})
-    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "cache").rglob("*") if not path.name.endswith(".lock")}
+    modes = {
+        path.name: stat.S_IMODE(path.stat().st_mode)
+        for path in (tmp_path / "cache").rglob("*")
+        if not path.name.endswith(".lock")
+    }
     assert modes["value.json"] == modes[MARKER] == 0o600 and modes["stage"] == 0o700
 
 
@@ -89,7 +95,11 @@ def test_verify_finds_what_was_changed_and_prune_removes_it(tmp_path):
     assert [fault for _, fault in verify(tmp_path)] == ["value.json has changed"]
     next(tmp_path.rglob("value.json")).unlink()
     assert [fault for _, fault in verify(tmp_path)] == ["value.json is gone"]
-    assert prune(tmp_path, older_than_days=1) == 0 and prune(tmp_path, stage="other") == 0 and prune(tmp_path) == 1
+    assert (
+        prune(tmp_path, older_than_days=1) == 0
+        and prune(tmp_path, stage="other") == 0
+        and prune(tmp_path) == 1
+    )
     assert list(entries(tmp_path)) == []
 
 
@@ -109,7 +119,11 @@ def command(capsys, *arguments):
 def test_an_age_that_is_no_number_of_days_removes_nothing(tmp_path, capsys, days):
     get(tmp_path, {"a": 1})
     status, _, told = command(capsys, "prune", "--folder", tmp_path, "--older-than", days)
-    assert status == 1 and told == f"error: --older-than {days}: must be a number of days, at least 0; nothing was removed\n"
+    assert (
+        status == 1
+        and told
+        == f"error: --older-than {days}: must be a number of days, at least 0; nothing was removed\n"
+    )
     assert len(list(entries(tmp_path))) == 1
 
 
@@ -137,7 +151,12 @@ def test_every_action_is_about_the_stage_that_is_named(tmp_path, capsys):
     next((tmp_path / "other").rglob("value.json")).write_text("7")
     status, listed, _ = command(capsys, "list", "--folder", tmp_path, "--stage", "stage")
     assert status == 0 and [line.split()[0] for line in listed.splitlines()] == ["stage"]
-    assert command(capsys, "verify", "--folder", tmp_path, "--stage", "stage")[:2] == (0, "0 damaged of 1 results\n")
+    assert command(capsys, "verify", "--folder", tmp_path, "--stage", "stage")[:2] == (
+        0,
+        "0 damaged of 1 results\n",
+    )
     assert command(capsys, "verify", "--folder", tmp_path)[0] == 1
-    assert command(capsys, "prune", "--folder", tmp_path, "--stage", "other", "--older-than", "0")[:2] == (0, "removed 1 results\n")
+    assert command(capsys, "prune", "--folder", tmp_path, "--stage", "other", "--older-than", "0")[
+        :2
+    ] == (0, "removed 1 results\n")
     assert [entry.stage for entry in entries(tmp_path)] == ["stage"]

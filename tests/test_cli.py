@@ -1,75 +1,166 @@
-"""The command line as a user meets it: wrong input in one line, help fast and light."""
+"""What the touchstone command says of a store that is none, of a server that is away, and of what
+nobody foresaw: one line each."""
 
-import subprocess
-import sys
+import json
+import os
+import socket
+import sqlite3
 
 import pytest
-from grid import ROOT, run
-from preloaded import completed
+import report_store as made
+from omegaconf import OmegaConf
+from preloaded import copy_store
 
-HEAVY = ("mlflow", "torch", "transformers", "sklearn", "pandas", "openai")
-
-
-def test_importing_run_loads_nothing_heavy():
-    code = f"import sys, run; print([name for name in {HEAVY} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout.strip() == "[]", done.stderr
+from touchstone import cli, tracking
+from touchstone.errors import UserError
+from touchstone.report.grid import collect
+from touchstone.reproduce.reproduce import reproduce
 
 
-def test_help_lists_every_axis_of_the_grid(tmp_path):
-    done = run("--help", cwd=tmp_path)
-    assert done.returncode == 0
-    for line in ("mixture: bronze, gold,", "classifier: ", "prompt: guideline, guideline_fewshot, minimal", "task: ad_binary"):
-        assert line in done.stdout
+@pytest.fixture(autouse=True)
+def one_line(monkeypatch):
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+
+
+def failed(capsys, *arguments):
+    """Return the line in which a command tells why it failed."""
+    assert cli.main([*map(str, arguments)]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("error: ") and len(told.splitlines()) == 1, told
+    return told.removeprefix("error: ").strip()
+
+
+def test_an_error_that_nobody_foresaw_is_one_line_with_the_way_to_its_traceback(
+    monkeypatch, capsys
+):
+    monkeypatch.setattr("touchstone.cache.entries", lambda *_: 1 / 0)
+    asked = ("cache", "list", "--folder", ".")
+    assert (
+        failed(capsys, *asked)
+        == "ZeroDivisionError: division by zero (debug=true shows the traceback)"
+    )
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # so that it is put back
+    assert cli.main([*asked, "debug=true"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_user_and_password_of_a_uri_stand_in_no_error(monkeypatch, capsys):
+    def refuse(*_):
+        raise RuntimeError("no way to https://somebody:secret@host/x")
+
+    monkeypatch.setattr("touchstone.cache.entries", refuse)
+    assert "https://host/x" in failed(capsys, "cache", "list", "--folder", ".")
+
+
+def test_ctrl_c_is_a_word(monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("touchstone.cache.entries", interrupt)
+    assert (
+        cli.main(["cache", "list", "--folder", "."]) == 130
+        and capsys.readouterr().err == "interrupted\n"
+    )
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    "content", [b"", b"no database at all, but long enough to hold a header of SQLite\n" * 99]
+)
+def test_a_file_that_is_no_store_is_refused_and_left_as_it_was(tmp_path, capsys, content):
+    file = tmp_path / "e.db"
+    file.write_bytes(content)
+    said = failed(capsys, "table", "two_directions", "--store", file)
+    assert str(file) in said and ("no tracking store" in said or "not a database" in said)
+    assert file.read_bytes() == content and list(tmp_path.iterdir()) == [file]
+
+
+def test_a_database_of_something_else_gets_no_tables_of_mlflow(tmp_path):
+    with sqlite3.connect(tmp_path / "notes.db") as database:
+        database.execute("CREATE TABLE notes (text TEXT)")
+    database.close()
+    with pytest.raises(UserError, match="it has no tables of MLflow"):
+        tracking.open_existing(f"sqlite:///{tmp_path / 'notes.db'}")
+    assert tracking.open_existing(copy_store(tmp_path / "mlflow")).folder == tmp_path / "mlflow"
+
+
+@pytest.mark.parametrize("uri", ["foo://x", "http://[bad", "postgresql+nope://u:secret@host/x"])
+def test_a_uri_that_cannot_be_opened_is_one_line(capsys, uri):
+    said = failed(capsys, "table", "two_directions", "--store", uri)
+    assert said.startswith("cannot open the tracking store ") and "secret" not in said
+
+
+def test_a_server_that_is_away_is_asked_a_few_times_and_the_waiting_is_told(
+    monkeypatch, capsys, caplog
+):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        uri = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "8")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+    said = failed(capsys, "table", "two_directions", "--store", uri)
+    assert (
+        said
+        == f"the tracking server {uri} does not answer; start it, or name another store: --store FOLDER_OR_URI"
+    )
+    waits = [message for message in caplog.messages if "waiting" in message]
+    assert waits == [
+        f"the tracking server does not answer; waiting, {left} more tries" for left in (2, 1, 0)
+    ]
+    assert (
+        os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "8"
+        and "MLFLOW_HTTP_REQUEST_TIMEOUT" not in os.environ
+    )
+
+
+def test_a_study_without_a_run_is_told_from_a_wrong_name(tmp_path):
+    folder, _, _ = made.shared()
+    there = tracking.open_existing(folder / "mlflow")
+    with pytest.raises(
+        UserError,
+        match="study synthetic_mining: no run of it in this store; python run.py -m .experiment=synthetic_mining makes",
+    ):
+        collect(there, "synthetic_mining")
+    with pytest.raises(UserError, match='no study "synthetic_minig". There are: '):
+        collect(there, "synthetic_minig")
+    empty = tracking.open_existing(copy_store(tmp_path / "mlflow"))
+    with pytest.raises(
+        UserError,
+        match="there are no sweeps in sqlite://.*; python run.py -m .experiment=hoc makes one",
+    ):
+        collect(empty, "hoc")
+    with pytest.raises(
+        UserError, match="experiment=NAME makes one .NAME: controls, hoc, learning_curve"
+    ):
+        collect(empty, "mine")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
     [
-        (
-            "mixture=gold,nope",
-            'no mixture "nope". There are: bronze, gold, gold_bronze, gold_silver, gold_silver_bronze, silver, silver_bronze',
-        ),
-        ("mixture=gold_slver", 'mixture=gold_slver: no mixture "gold_slver". Did you mean gold_silver?'),
-        ("task.gold_patientz=3", 'no key "gold_patientz". Did you mean gold_patients? There are: dev_fraction, gold_patients'),
-        ("mixture=gold,silver", "several values make a sweep; add -m"),
-        ("nope=3", 'nope=3: no key "nope"'),
-        ("+task.gold_patientz=3", '+task.gold_patientz: no key "gold_patientz". Did you mean gold_patients?'),
-        (
-            "+experiment=two_directions",
-            "a grid over classifier, mixture, prompt, task needs -m: python run.py -m +experiment=two_directions",
-        ),
+        ("task.nope=1", 'task.nope=1: no key "nope". There are: '),
+        ("nope=1", 'nope=1: no key "nope". '),
+        ("seeds=abc", "seeds: Value 'abc' of type 'str' could not be converted to Integer"),
         ("seeds=0", "seeds=0: must be at least 1"),
-        ("seeds=abc", "seeds=abc: Value 'abc' of type 'str' could not be converted to Integer"),
-        ("task.gold_patients=99", "task.gold_patients=99: the training split has 25 patients"),
-        ("corpus.gold.labels=nowhere.tsv", "nowhere.tsv"),
-        ("classifier=tagger", "one that can do multiclass"),
-        ("paths.store=/dev/null/x", "cannot write the tracking store"),
+        (
+            "llm.backend=openai",
+            "llm.backend=openai: recorded answers are replayed here and nothing is sent; to ask again: python run.py llm=openai",
+        ),
+        ("llm={backend: batch_file}", "llm.backend=batch_file: recorded answers are replayed here"),
     ],
 )
-def test_a_mistake_is_one_line_that_says_what_to_do(tmp_path, override, said):
-    done = completed(override, cwd=tmp_path)
-    assert done.returncode == 1
-    lines = done.stderr.strip().splitlines()
-    assert len(lines) == 1 and lines[0].startswith("error: ") and said in lines[0], done.stderr
-
-
-def test_the_traceback_is_shown_on_request_only(tmp_path):
-    assert "Traceback" in completed("seeds=0", "debug=true", cwd=tmp_path).stderr
-
-
-def test_a_wrong_sweep_leaves_no_empty_parent(tmp_path):
-    done = run("-m", "mixture=gold,nope", cwd=tmp_path)
-    assert done.returncode == 1 and 'no mixture "nope"' in done.stderr
-    from mlflow import MlflowClient
-
-    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow/mlflow.db")
-    assert client.search_runs([e.experiment_id for e in client.search_experiments()]) == []
-
-
-@pytest.mark.parametrize(
-    ("arguments", "status", "said"), [((), 0, "reproduce"), (("tabel",), 2, "Did you mean table?"), (("--help",), 0, "fetch")]
-)
-def test_the_touchstone_command_lists_what_it_can_do(arguments, status, said):
-    done = subprocess.run([sys.executable, "-m", "touchstone.cli", *arguments], capture_output=True, text=True, cwd=ROOT / "src")
-    assert done.returncode == status and said in done.stdout + done.stderr
+def test_a_change_that_does_not_fit_or_would_send_is_one_line(
+    tmp_path, capsys, monkeypatch, change, said
+):
+    monkeypatch.setattr(
+        "touchstone.pipeline.run_cell", lambda config: pytest.fail("the cell was run")
+    )
+    config = OmegaConf.to_container(made.composed("mixture=gold"), resolve=True)
+    (tmp_path / "jobs.json").write_text(
+        json.dumps([{"config": config, "changes": ["seed=1", change]}])
+    )
+    assert reproduce._child(tmp_path / "jobs.json", tmp_path / "done.json") == 1
+    told = capsys.readouterr().err
+    assert (
+        told.startswith(said)
+        and len(told.splitlines()) == 1
+        and not (tmp_path / "done.json").exists()
+    )

@@ -8,7 +8,11 @@ from hypothesis import strategies as st
 from touchstone.digest import canonical, digest, digest_file, digest_rows
 
 PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
@@ -34,7 +38,9 @@ def test_row_order_does_not_count_but_repetition_does(rows, random):
 
 
 def test_numpy_values_count_as_plain_ones():
-    assert digest({"a": np.int64(3), "b": np.array([1.5, 2.5])}) == digest({"a": 3, "b": [1.5, 2.5]})
+    assert digest({"a": np.int64(3), "b": np.array([1.5, 2.5])}) == digest(
+        {"a": 3, "b": [1.5, 2.5]}
+    )
     assert digest(math.nan) == digest(None)
 
 

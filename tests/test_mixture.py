@@ -9,7 +9,9 @@ from touchstone.mixture import compose, normalise
 from touchstone.schema import MixtureConfig, SourceMix
 
 GOLD = table(
-    ("g1", "He forgets the names of his grandchildren.", ["memory"]), ("g2", "Lungs clear.", []), ("g3", "Fell twice at night.", ["falls"])
+    ("g1", "He forgets the names of his grandchildren.", ["memory"]),
+    ("g2", "Lungs clear.", []),
+    ("g3", "Fell twice at night.", ["falls"]),
 )
 SILVER = table(
     ("s1", "She lost her keys and then her way home.", ["memory"]),
@@ -19,7 +21,9 @@ SILVER = table(
     source="silver",
 ).assign(confidence=["high", "low", "high", "high"])
 BRONZE = table(
-    ("b1", "Asks for the date every few minutes now.", ["memory"]), ("b2", "Walks the dog two miles a day.", []), source="bronze"
+    ("b1", "Asks for the date every few minutes now.", ["memory"]),
+    ("b2", "Walks the dog two miles a day.", []),
+    source="bronze",
 )
 SOURCES = {"gold": GOLD, "silver": SILVER, "bronze": BRONZE}
 TEST = ["Walks the dog two miles every day.", "Nothing else."]
@@ -37,7 +41,12 @@ def test_exact_and_near_duplicates_are_dropped_and_counted():
     mixed = compose(SOURCES, mix(silver=use()), test_texts=[], seed=0)
     assert mixed.train["example_id"].tolist() == ["s1", "s4"]
     row = mixed.composition.iloc[0]
-    assert (row["available"], row["exact_duplicate"], row["near_duplicate"], row["used"]) == (4, 1, 1, 2)
+    assert (row["available"], row["exact_duplicate"], row["near_duplicate"], row["used"]) == (
+        4,
+        1,
+        1,
+        2,
+    )
     assert mixed.dropped.to_dict("records") == [
         {"source": "silver", "example_id": "s2", "reason": "exact_duplicate"},
         {"source": "silver", "example_id": "s3", "reason": "near_duplicate"},
@@ -49,23 +58,43 @@ def test_filter_none_keeps_duplicates():
 
 
 def test_synthetic_sentences_too_close_to_a_test_sentence_are_dropped_and_gold_is_only_counted():
-    mixed = compose({**SOURCES, "gold": table(("g1", "Nothing else.", []))}, mix(gold=use(), bronze=use()), test_texts=TEST, seed=0)
+    mixed = compose(
+        {**SOURCES, "gold": table(("g1", "Nothing else.", []))},
+        mix(gold=use(), bronze=use()),
+        test_texts=TEST,
+        seed=0,
+    )
     assert mixed.train["example_id"].tolist() == ["g1", "b1"]
     assert mixed.composition.set_index("source")["leakage"].to_dict() == {"gold": 0, "bronze": 1}
-    assert mixed.composition.set_index("source")["resembles_test"].to_dict() == {"gold": 1, "bronze": 0}
+    assert mixed.composition.set_index("source")["resembles_test"].to_dict() == {
+        "gold": 1,
+        "bronze": 0,
+    }
 
 
 def test_a_shared_run_of_eight_words_is_leakage_whatever_the_ratio():
     shared = "was seen by the visiting nurse on the porch"
-    sources = {"silver": table(("s", f"{shared} " + "and many other quite different words follow here " * 4, []), source="silver")}
-    with_test = compose({**sources, "gold": GOLD}, mix(gold=use(), silver=use()), test_texts=[f"{shared} today"], seed=0)
+    sources = {
+        "silver": table(
+            ("s", f"{shared} " + "and many other quite different words follow here " * 4, []),
+            source="silver",
+        )
+    }
+    with_test = compose(
+        {**sources, "gold": GOLD},
+        mix(gold=use(), silver=use()),
+        test_texts=[f"{shared} today"],
+        seed=0,
+    )
     assert with_test.composition.set_index("source").loc["silver", "leakage"] == 1
 
 
 def test_filters_on_confidence_and_round_trip():
     confident = compose(SOURCES, mix(silver=use(filter="confident")), test_texts=[], seed=0)
     assert confident.composition.iloc[0]["filtered"] == 1
-    trusted = compose(SOURCES, mix(bronze=use(filter="round_trip")), test_texts=[], seed=0, round_trip=["b2"])
+    trusted = compose(
+        SOURCES, mix(bronze=use(filter="round_trip")), test_texts=[], seed=0, round_trip=["b2"]
+    )
     assert trusted.train["example_id"].tolist() == ["b2"]
 
 
@@ -88,12 +117,18 @@ def test_an_empty_source_is_an_error_that_says_where_to_look():
 
 
 def test_counts_and_ratios_sample_nested_subsets():
-    bronze = table(*[(f"b{i}", f"sentence {np.random.default_rng(i).bytes(8).hex()}", []) for i in range(40)], source="bronze")
+    bronze = table(
+        *[(f"b{i}", f"sentence {np.random.default_rng(i).bytes(8).hex()}", []) for i in range(40)],
+        source="bronze",
+    )
     sources = {"gold": GOLD, "bronze": bronze}
     few = compose(sources, mix(bronze=use(count=5)), test_texts=[], seed=0).train["example_id"]
     more = compose(sources, mix(bronze=use(count=9)), test_texts=[], seed=0).train["example_id"]
     assert len(few) == 5 and set(few) < set(more)
-    assert len(compose(sources, mix(gold=use(), bronze=use(ratio=2.0)), test_texts=[], seed=0).train) == 3 + 6
+    assert (
+        len(compose(sources, mix(gold=use(), bronze=use(ratio=2.0)), test_texts=[], seed=0).train)
+        == 3 + 6
+    )
     other = compose(sources, mix(bronze=use(count=5)), test_texts=[], seed=1).train["example_id"]
     assert set(few) != set(other)
 
@@ -102,12 +137,23 @@ def test_gold_is_repeated_to_the_size_of_a_mixture():
     mixed = compose(SOURCES, mix(gold=use(repeat_to=["silver", "bronze"])), test_texts=[], seed=0)
     assert len(mixed.train) == 3 + 2 + 2
     assert mixed.train["example_id"].tolist() == ["g1", "g2", "g3", "g1#2", "g2#2", "g3#2", "g1#3"]
-    assert mixed.composition["source"].tolist() == ["gold"] and mixed.composition.iloc[0]["repeated"] == 4
+    assert (
+        mixed.composition["source"].tolist() == ["gold"]
+        and mixed.composition.iloc[0]["repeated"] == 4
+    )
 
 
 def test_shuffled_labels_keep_their_distribution():
     bronze = table(
-        *[(f"b{i}", f"sentence {np.random.default_rng(i).bytes(8).hex()}", ["memory"] if i % 2 else []) for i in range(30)], source="bronze"
+        *[
+            (
+                f"b{i}",
+                f"sentence {np.random.default_rng(i).bytes(8).hex()}",
+                ["memory"] if i % 2 else [],
+            )
+            for i in range(30)
+        ],
+        source="bronze",
     )
     mixed = compose({"bronze": bronze}, mix(bronze=use(shuffle_labels=True)), test_texts=[], seed=0)
     assert sorted(map(str, mixed.train["labels"])) == sorted(map(str, bronze["labels"]))
@@ -118,12 +164,23 @@ def test_shuffled_entities_lie_on_words_of_their_new_sentences_as_many_as_before
     texts = [" ".join(f"w{i}x{j}" for j in range(6 + i % 3)) for i in range(20)]
     bronze = table(*[(f"b{i}", text, []) for i, text in enumerate(texts)], source="bronze")
     two_words = [len(" ".join(text.split()[:2])) for text in texts]
-    bronze["spans"] = [[{"start": 0, "end": end, "type": "disease"}] * (i % 4 > 0) for i, end in enumerate(two_words)]
-    mixed = compose({"bronze": bronze}, mix(bronze=use(shuffle_labels=True, filter="none")), test_texts=[], seed=0).train
+    bronze["spans"] = [
+        [{"start": 0, "end": end, "type": "disease"}] * (i % 4 > 0)
+        for i, end in enumerate(two_words)
+    ]
+    mixed = compose(
+        {"bronze": bronze},
+        mix(bronze=use(shuffle_labels=True, filter="none")),
+        test_texts=[],
+        seed=0,
+    ).train
     assert sum(map(len, mixed["spans"])) == 15
     for text, spans in zip(mixed["text"], mixed["spans"], strict=True):
         for span in spans:
-            assert len(text[span["start"] : span["end"]].split()) == 2 and f" {text} "[span["start"]] == f" {text} "[span["end"] + 1] == " "
+            assert (
+                len(text[span["start"] : span["end"]].split()) == 2
+                and f" {text} "[span["start"]] == f" {text} "[span["end"] + 1] == " "
+            )
     assert any(span["start"] > 0 for spans in mixed["spans"] for span in spans)
 
 
@@ -139,5 +196,8 @@ def test_weights_and_categories_are_in_the_tables():
 def test_every_sentence_is_used_or_dropped_exactly_once(texts):
     frame = table(*[(str(i), text, []) for i, text in enumerate(texts)], source="bronze")
     mixed = compose({"bronze": frame}, mix(bronze=use()), test_texts=["zzz"], seed=0)
-    assert sorted([*mixed.train["example_id"], *mixed.dropped["example_id"]], key=int) == frame["example_id"].tolist()
+    assert (
+        sorted([*mixed.train["example_id"], *mixed.dropped["example_id"]], key=int)
+        == frame["example_id"].tolist()
+    )
     assert mixed.train["text"].map(normalise).is_unique

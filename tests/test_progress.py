@@ -49,6 +49,9 @@ def test_an_unknown_total_has_no_time_left(monkeypatch, caplog):
 def test_turned_off_it_says_nothing(monkeypatch, caplog):
     terminal = Terminal()
     monkeypatch.setattr(module.sys, "stderr", terminal)
-    with caplog.at_level(logging.DEBUG, "touchstone"), progress("reading", 1, "MB", shown=False) as done:
+    with (
+        caplog.at_level(logging.DEBUG, "touchstone"),
+        progress("reading", 1, "MB", shown=False) as done,
+    ):
         done(1)
     assert terminal.getvalue() == "" and not caplog.records

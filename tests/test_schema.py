@@ -1,12 +1,13 @@
-"""The composed configuration: what no class knows, what is out of range, and what makes a cell another cell."""
+"""The composed configuration: what no class knows, what is out of range, and what makes a cell
+another cell."""
 
 from __future__ import annotations
 
 import pytest
 from report_store import composed
 
-from touchstone.cell import cell_key
 from touchstone.errors import UserError
+from touchstone.run.job import cell_key
 from touchstone.schema import checked
 
 
@@ -25,12 +26,24 @@ from touchstone.schema import checked
         ("llm.poll_s=0", "llm.poll_s=0.0: must be more than 0"),
         ("corpus.pool.max_notes=0", "corpus.pool.max_notes=0: must be at least 1"),
         ("prompt.n_shots=-1", "prompt.n_shots=-1: must be at least 0"),
-        ("+prompt.system.zzz=Hello", "prompt.system=['zzz']: must be templates for sentences, ner, relation"),
-        ("mixture.gold.repeat_to=[zzz]", "mixture.gold.repeat_to=['zzz']: must be of silver and bronze"),
-        ("mixture.silver.repeat_to=[bronze]", "mixture.silver.repeat_to=['bronze']: must be left out"),
+        (
+            "+prompt.system.zzz=Hello",
+            "prompt.system=['zzz']: must be templates for sentences, ner, relation",
+        ),
+        (
+            "mixture.gold.repeat_to=[zzz]",
+            "mixture.gold.repeat_to=['zzz']: must be of silver and bronze",
+        ),
+        (
+            "mixture.silver.repeat_to=[bronze]",
+            "mixture.silver.repeat_to=['bronze']: must be left out",
+        ),
         ("mixture.bronze.weight=inf", "mixture.bronze.weight=inf: must be a finite number"),
         ("classifier.C=inf", "classifier.C=inf: must be a finite number"),
-        ("seed=99999999999999999999", "seed=99999999999999999999: must be at least 0, and seed + seeds at most 4294967295"),
+        (
+            "seed=99999999999999999999",
+            "seed=99999999999999999999: must be at least 0, and seed + seeds at most 4294967295",
+        ),
     ],
 )
 def test_a_value_that_means_nothing_is_refused_with_what_it_must_be(override, said):
@@ -49,6 +62,8 @@ def test_settings_of_a_source_that_is_not_used_make_no_other_cell():
         return cell_key(checked(composed(*overrides)))
 
     assert key("mixture=gold") == key("mixture=gold", "mixture.silver.filter=confident")
-    assert key("mixture=gold_silver") != key("mixture=gold_silver", "mixture.silver.filter=confident")
+    assert key("mixture=gold_silver") != key(
+        "mixture=gold_silver", "mixture.silver.filter=confident"
+    )
     repeated = ("mixture=gold", "mixture.gold.repeat_to=[silver]")
     assert key(*repeated) != key(*repeated, "mixture.silver.filter=confident")

@@ -1,7 +1,9 @@
-"""Hydra plugins for grids of many cells: each file of conf/ is parsed once, and a sweep is checked by its values before it starts.
+"""Hydra plugins for grids of many cells: each file of conf/ is parsed once, and a sweep is checked
+by its values before it starts.
 
-Hydra composes the configuration of every job twice, and parses some twenty files each time: a third of a second a cell, more than a
-linear model takes to learn. Hydra finds the classes here by the name of the package, `hydra_plugins`.
+Hydra composes the configuration of every job twice, and parses some twenty files each time: a third
+of a second a cell, more than a linear model takes to learn. Hydra finds the classes here by the
+name of the package, `hydra_plugins`.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ class KeptFiles(FileConfigSource):
         stat = file.stat() if file.exists() else None
         key = (str(file), stat.st_mtime_ns, stat.st_size) if stat else None
         if key not in _parsed:
-            _parsed[key] = pickle.dumps(super().load_config(config_path))  # Hydra changes what it is given
+            _parsed[key] = pickle.dumps(
+                super().load_config(config_path)
+            )  # Hydra changes what it is given
         return pickle.loads(_parsed[key])
 
 
@@ -38,7 +42,8 @@ _parsed: dict[tuple[str, int, int] | None, bytes] = {}
 
 
 class KeepFiles(SearchPathPlugin):
-    """Makes conf/ be read through `KeptFiles`, and its launchers and sweepers count instead of the defaults of their plugins."""
+    """Makes conf/ be read through `KeptFiles`, and its launchers and sweepers count instead of the
+    defaults of their plugins."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         registered = ConfigStore.instance().repo
@@ -47,15 +52,19 @@ class KeepFiles(SearchPathPlugin):
             if element.provider != "main" or "://" in folder:
                 continue
             element.path = f"kept://{folder}"
-            for file in Path(folder, "hydra").glob("*/*.yaml"):  # Hydra would merge a file with what is registered by its name
+            for file in Path(folder, "hydra").glob(
+                "*/*.yaml"
+            ):  # Hydra would merge a file with what is registered by its name
                 registered.get("hydra", {}).get(file.parent.name, {}).pop(file.name, None)
 
 
 class GridSweeper(BasicSweeper):
-    """Hydra's sweeper, which checks beforehand that every value composes, not every combination: 9 configurations for a grid of 28."""
+    """Hydra's sweeper, which checks beforehand that every value composes, not every combination: 9
+    configurations for a grid of 28."""
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Compose the fewest jobs, taken in order, that together hold every override of the batch."""
+        """Compose the fewest jobs, taken in order, that together hold every override of the
+        batch."""
         seen: set[str] = set()
         chosen = []
         for overrides in batch:

@@ -1,11 +1,13 @@
-"""Stages computed once: a content-keyed folder for each result, whichever cell or process comes first.
+"""Stages computed once: a content-keyed folder for each result, whichever cell or process comes
+first.
 
-The key holds everything that can change the result: the stage's config, the digests of its inputs and a version that the stage's
-author raises with the code. A lock for each key lets one process compute while others that need the same wait; other keys never
-wait. A result is written aside and renamed when complete, so a killed process leaves nothing that could be taken for a result; one
-that a failing disk damaged is noticed when it cannot be read, and computed again.
-Small results are remembered by the process too: the cells of a sweep share them, and must not change them.
-Does not decide what is worth caching; the stages do.
+The key holds everything that can change the result: the stage's config, the digests of its inputs
+and a version that the stage's author raises with the code. A lock for each key lets one process
+compute while others that need the same wait; other keys never wait. A result is written aside and
+renamed when complete, so a killed process leaves nothing that could be taken for a result; one that
+a failing disk damaged is noticed when it cannot be read, and computed again. Small results are
+remembered by the process too: the cells of a sweep share them, and must not change them. Does not
+decide what is worth caching; the stages do.
 """
 
 from __future__ import annotations
@@ -22,21 +24,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from touchstone.claims import claimed, is_held
 from touchstone.digest import canonical, digest, digest_file
 from touchstone.errors import UserError, no_such
+from touchstone.locks import claimed, is_held
 
 T = TypeVar("T")
 MARKER = "stage.json"  # written last: a folder without it is not a result
-REMEMBERED, LARGEST = 64 << 20, 8 << 20  # bytes on disk: of all results that a process remembers, and of one
+REMEMBERED, LARGEST = (
+    64 << 20,
+    8 << 20,
+)  # bytes on disk: of all results that a process remembers, and of one
 
 log = logging.getLogger(__name__)
-_remembered: OrderedDict[Path, tuple[int, int, Any]] = OrderedDict()  # folder -> inode of the marker, size, value
+_remembered: OrderedDict[Path, tuple[int, int, Any]] = (
+    OrderedDict()
+)  # folder -> inode of the marker, size, value
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One stored result: its stage, key digest, folder, size in bytes and time of last use (seconds since the epoch)."""
+    """One stored result: its stage, key digest, folder, size in bytes and time of last use (seconds
+    since the epoch)."""
 
     stage: str
     digest: str
@@ -63,9 +71,10 @@ def cached(
     stage : name of the stage, a subfolder.
     key : plain data; equal keys mean equal results.
     version : of the stage's code.
-    compute : makes the result; called at most once over all processes, and not at all on a hit. What it raises passes through
-        and nothing is stored.
-    keep : whether a result may be stored; one that lacks something for a passing reason (a request that failed) must not be.
+    compute : makes the result; called at most once over all processes, and not at all on a hit.
+        What it raises passes through and nothing is stored.
+    keep : whether a result may be stored; one that lacks something for a passing reason (a request
+        that failed) must not be.
     save, load : write the result into a folder and read it back; files are made 0600.
 
     Raises
@@ -78,7 +87,10 @@ def cached(
     if (found := _read(place, load)) is not None:
         return found[0], True
     with _told(folder):
-        for private in (Path(folder), place.parent):  # each by itself: mkdir gives a missing parent the umask's mode
+        for private in (
+            Path(folder),
+            place.parent,
+        ):  # each by itself: mkdir gives a missing parent the umask's mode
             private.mkdir(parents=True, exist_ok=True, mode=0o700)
     with claimed(f"{place}.lock", stage):
         if (found := _read(place, load)) is not None:
@@ -124,7 +136,8 @@ def _remember(place: Path, value: Any) -> None:
 
 
 def entries(folder: str | Path, stage: str | None = None) -> Iterator[Entry]:
-    """Yield every complete result of `stage` (None: every stage) below `folder`, oldest use first."""
+    """Yield every complete result of `stage` (None: every stage) below `folder`, oldest use
+    first."""
     found = []
     for marker in Path(folder).glob(f"{stage or '*'}/*/{MARKER}"):
         place = marker.parent
@@ -133,8 +146,11 @@ def entries(folder: str | Path, stage: str | None = None) -> Iterator[Entry]:
     yield from sorted(found, key=lambda entry: entry.used)
 
 
-def prune(folder: str | Path, *, older_than_days: float | None = None, stage: str | None = None) -> int:
-    """Remove results not used for `older_than_days` (None: any age) of `stage` (None: every stage); return how many.
+def prune(
+    folder: str | Path, *, older_than_days: float | None = None, stage: str | None = None
+) -> int:
+    """Remove results not used for `older_than_days` (None: any age) of `stage` (None: every stage);
+    return how many.
 
     What killed processes left half-written goes too.
 
@@ -144,12 +160,16 @@ def prune(folder: str | Path, *, older_than_days: float | None = None, stage: st
         If the days are negative, infinite or no number.
     """
     if older_than_days is not None and not 0 <= older_than_days < float("inf"):
-        raise UserError(f"--older-than {older_than_days:g}: must be a number of days, at least 0; nothing was removed")
+        raise UserError(
+            f"--older-than {older_than_days:g}: must be a number of days, at least 0; nothing was removed"
+        )
     limit = time.time() - older_than_days * 86_400 if older_than_days is not None else float("inf")
     doomed = [entry for entry in entries(folder, stage) if entry.used < limit]
     for entry in doomed:
         with claimed(f"{entry.path}.lock", entry.stage):
-            (entry.path / MARKER).unlink(missing_ok=True)  # first, so that a reader never sees half of it as whole
+            (entry.path / MARKER).unlink(
+                missing_ok=True
+            )  # first, so that a reader never sees half of it as whole
             shutil.rmtree(entry.path, ignore_errors=True)
     for part in Path(folder).glob(f"{stage or '*'}/*.part"):
         if not is_held(f"{part.with_name(part.name.partition('.')[0])}.lock"):
@@ -158,7 +178,8 @@ def prune(folder: str | Path, *, older_than_days: float | None = None, stage: st
 
 
 def verify(folder: str | Path, stage: str | None = None) -> list[tuple[Entry, str]]:
-    """Return the results of `stage` (None: every stage) whose files are not what was stored, each with what is wrong."""
+    """Return the results of `stage` (None: every stage) whose files are not what was stored, each
+    with what is wrong."""
     return [(entry, fault) for entry in entries(folder, stage) for fault in _faults(entry.path)]
 
 
@@ -184,11 +205,22 @@ def _told(folder: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"cannot write the cache {folder}: {error.strerror}; set paths.cache to a folder with room that you own") from error
+        raise UserError(
+            f"cannot write the cache {folder}: {error.strerror}; set paths.cache to a folder with room that you own"
+        ) from error
 
 
-def _write(place: Path, stage: str, key: Mapping[str, Any], version: int, value: T, save: Callable[[T, Path], None]) -> None:
-    for left in place.parent.glob(f"{place.name}.*.part"):  # of a process that was killed: the lock is ours now
+def _write(
+    place: Path,
+    stage: str,
+    key: Mapping[str, Any],
+    version: int,
+    value: T,
+    save: Callable[[T, Path], None],
+) -> None:
+    for left in place.parent.glob(
+        f"{place.name}.*.part"
+    ):  # of a process that was killed: the lock is ours now
         shutil.rmtree(left, ignore_errors=True)
     aside = place.with_name(f"{place.name}.{os.getpid()}.part")
     aside.mkdir(mode=0o700)
@@ -204,7 +236,10 @@ def _write(place: Path, stage: str, key: Mapping[str, Any], version: int, value:
     }
     (aside / MARKER).write_text(json.dumps(described, indent=1, ensure_ascii=False) + "\n")
     (aside / MARKER).chmod(0o600)
-    for file in [*files, aside / MARKER]:  # on disk before the name is there: a node may lose its power
+    for file in [
+        *files,
+        aside / MARKER,
+    ]:  # on disk before the name is there: a node may lose its power
         with open(file, "rb") as handle:
             os.fsync(handle.fileno())
     shutil.rmtree(place, ignore_errors=True)  # a half-removed folder without its marker
@@ -215,9 +250,16 @@ def add_cli(subparsers: Any) -> None:
     """Add `touchstone cache list|prune|verify`."""
     parser = subparsers.add_parser("cache", help="list, prune or verify the stage cache")
     parser.add_argument("action", choices=("list", "prune", "verify"))
-    parser.add_argument("--folder", default=".cache", help="paths.cache of the runs (default: %(default)s)")
+    parser.add_argument(
+        "--folder", default=".cache", help="paths.cache of the runs (default: %(default)s)"
+    )
     parser.add_argument("--stage", help="only results of this stage")
-    parser.add_argument("--older-than", type=float, metavar="DAYS", help="prune: only results not used for so many days")
+    parser.add_argument(
+        "--older-than",
+        type=float,
+        metavar="DAYS",
+        help="prune: only results not used for so many days",
+    )
     parser.set_defaults(run=_run_cli)
 
 
@@ -226,7 +268,11 @@ def _run_cli(arguments: Any) -> int:
     if not Path(folder).is_dir():
         raise UserError(f"no cache in {folder}; name paths.cache of the runs: --folder FOLDER")
     if stage is not None and stage not in (there := _stages(folder)):
-        raise UserError(f"--stage: {no_such('stage', stage, there)}" if there else f"the cache {folder} has no results")
+        raise UserError(
+            f"--stage: {no_such('stage', stage, there)}"
+            if there
+            else f"the cache {folder} has no results"
+        )
     if arguments.action == "prune":
         print(f"removed {prune(folder, older_than_days=arguments.older_than, stage=stage)} results")
         return 0
@@ -245,4 +291,8 @@ def _run_cli(arguments: Any) -> int:
 
 def _stages(folder: str | Path) -> set[str]:
     """Return the stages that have results in a cache, or what killed processes left of some."""
-    return {place.parent.name for place in Path(folder).glob("*/*") if place.suffix == ".part" or (place / MARKER).exists()}
+    return {
+        place.parent.name
+        for place in Path(folder).glob("*/*")
+        if place.suffix == ".part" or (place / MARKER).exists()
+    }

@@ -1,8 +1,10 @@
-"""The `touchstone` command: everything that is not a run of the grid. Each subcommand is declared by the module that does the work.
+"""The `touchstone` command: everything that is not a run of the grid. Each subcommand is declared
+by the module that does the work.
 
-A subcommand's module has `add_cli(subparsers)`, which adds its parser and sets `run`, a function from the parsed arguments to an exit
-status. Only the module of the command that was typed is imported. Every mistake is told in one line; `debug=true` (or HYDRA_FULL_ERROR=1)
-shows the traceback.
+A subcommand's module has `add_cli(subparsers)`, which adds its parser and sets `run`, a function
+from the parsed arguments to an exit status. Only the module of the command that was typed is
+imported. Every mistake is told in one line; `debug=true` (or HYDRA_FULL_ERROR=1) shows the
+traceback.
 """
 
 from __future__ import annotations
@@ -19,10 +21,19 @@ from collections.abc import Sequence
 from touchstone.errors import no_such
 
 COMMANDS = {
-    "table": ("touchstone.report.tables", "the paper's tables of a study, as LaTeX, Markdown, CSV and HTML"),
+    "table": (
+        "touchstone.report.command",
+        "the paper's tables of a study, as LaTeX, Markdown, CSV and HTML",
+    ),
     "report": ("touchstone.report.page", "one HTML page about a sweep"),
-    "reproduce": ("touchstone.reproduce", "run a cell again from its run id and say what differs"),
-    "bundle": ("touchstone.bundle", "everything a sweep needs to be reproduced elsewhere, in one archive"),
+    "reproduce": (
+        "touchstone.reproduce.reproduce",
+        "run a cell again from its run id and say what differs",
+    ),
+    "bundle": (
+        "touchstone.reproduce.bundle",
+        "everything a sweep needs to be reproduced elsewhere, in one archive",
+    ),
     "recording": ("touchstone.llm.recording", "export, import or verify recorded LLM answers"),
     "fetch": ("touchstone.data.fetch", "download a public corpus from its publisher and verify it"),
     "cache": ("touchstone.cache", "list, prune or verify the stage cache"),
@@ -30,12 +41,15 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a subcommand and return its exit status: 0, 1 after an error, 2 for a command line that cannot be read."""
+    """Run a subcommand and return its exit status: 0, 1 after an error, 2 for a command line that
+    cannot be read."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     arguments = [argument for argument in given if argument != "debug=true"]
     if arguments != given:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # the process that `reproduce` starts reads it too
-    logging.basicConfig(format="%(message)s")  # warnings on stderr: that a server is waited for, say
+    logging.basicConfig(
+        format="%(message)s"
+    )  # warnings on stderr: that a server is waited for, say
     try:
         return _run(arguments)
     except KeyboardInterrupt:
@@ -45,14 +59,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             traceback.print_exception(error)
         else:
-            from touchstone.console import explain  # brings Hydra
+            from touchstone.run.console import explain  # brings Hydra
 
-            print(f"error: {re.sub(r'://[^/ @]+@', '://', explain(error))}", file=sys.stderr)  # without user and password of a URI
+            print(
+                f"error: {re.sub(r'://[^/ @]+@', '://', explain(error))}", file=sys.stderr
+            )  # without user and password of a URI
         return 1
 
 
 def _run(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="touchstone", description="What is LLM-made training data worth for a clinical model?")
+    parser = argparse.ArgumentParser(
+        prog="touchstone", description="What is LLM-made training data worth for a clinical model?"
+    )
     parser.epilog = "To run cells of the grid: python run.py (see the README). debug=true shows the traceback of an error."
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
     chosen = arguments[0] if arguments else ""

@@ -1,7 +1,9 @@
-"""Content digests: the same content has the same digest on every machine, in any row order, under any pandas version.
+"""Content digests: the same content has the same digest on every machine, in any row order, under
+any pandas version.
 
-A digest names datasets, requests, stages and cells. Canonical form: JSON with sorted keys, no spaces, UTF-8, NFC not applied
-(text is data, not to be normalised). Not a defence against an attacker who can write the store.
+A digest names datasets, requests, stages and cells. Canonical form: JSON with sorted keys, no
+spaces, UTF-8, NFC not applied (text is data, not to be normalised). Not a defence against an
+attacker who can write the store.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ def canonical(value: Any) -> str:
     TypeError
         If the value holds anything but dict, list, tuple, str, int, float, bool and None.
     """
-    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return json.dumps(
+        _plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
 
 
 def digest(value: Any) -> str:
@@ -32,13 +36,17 @@ def digest(value: Any) -> str:
 
 
 def digest_rows(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return the digest of a table as a multiset of rows (string keys throughout): row order does not count, repeated rows do."""
-    lines = sorted(hashlib.sha256(_row(row).encode("utf-8", "surrogatepass")).hexdigest() for row in rows)
+    """Return the digest of a table as a multiset of rows (string keys throughout): row order does
+    not count, repeated rows do."""
+    lines = sorted(
+        hashlib.sha256(_row(row).encode("utf-8", "surrogatepass")).hexdigest() for row in rows
+    )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def digest_columns(frame: Any, columns: Sequence[str]) -> str:
-    """As `digest_rows` for columns of a data frame, in half the time: its `to_dict("records")` takes as long as the digest."""
+    """As `digest_rows` for columns of a data frame, in half the time: its `to_dict("records")`
+    takes as long as the digest."""
     values = zip(*(frame[name].tolist() for name in columns), strict=True)
     return digest_rows(dict(zip(columns, row, strict=True)) for row in values)
 
@@ -49,11 +57,14 @@ def digest_file(path: str | Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+_encode = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+).encode
 
 
 def _row(row: Mapping[str, Any]) -> str:
-    """As `canonical`, in a third of the time where nothing needs to be made plain first: a sweep does this for every sentence."""
+    """As `canonical`, in a third of the time where nothing needs to be made plain first: a sweep
+    does this for every sentence."""
     try:
         return _encode(row)
     except (TypeError, ValueError):
@@ -61,9 +72,11 @@ def _row(row: Mapping[str, Any]) -> str:
 
 
 def digest_input(path: str | Path) -> str:
-    """As `digest_file`, remembered by this process while size and time of change stay: corpora of gigabytes are read once.
+    """As `digest_file`, remembered by this process while size and time of change stay: corpora of
+    gigabytes are read once.
 
-    A file changed in the last two seconds is not remembered, since the clock of a file system ticks coarsely.
+    A file changed in the last two seconds is not remembered, since the clock of a file system ticks
+    coarsely.
     """
     stat = Path(path).stat()
     key = (str(Path(path).absolute()), stat.st_ino, stat.st_size, stat.st_mtime_ns)

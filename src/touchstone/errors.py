@@ -1,7 +1,9 @@
-"""Errors that a user can mend, and how any error is told to a person: one line that says what, where, and what to do.
+"""Errors that a user can mend, and how any error is told to a person: one line that says what,
+where, and what to do.
 
-Does not catch anything itself: the entry points (`console.py`, `cli.py`) print these, everything else raises them.
-Text of a note never stands in a message: name the file, the line, the id or a digest.
+Does not catch anything itself: the entry points (`console.py`, `cli.py`) print these, everything
+else raises them. Text of a note never stands in a message: name the file, the line, the id or a
+digest.
 """
 
 from __future__ import annotations
@@ -14,11 +16,13 @@ TOLD = 5  # exports told one by one
 
 
 class UserError(Exception):
-    """A mistake or a missing thing that the user can mend; printed as one line, without a traceback."""
+    """A mistake or a missing thing that the user can mend; printed as one line, without a
+    traceback."""
 
 
 class PendingRequests(UserError):
-    """Requests were exported and wait for answers: the command did what it was asked, but the cell cannot go on yet.
+    """Requests were exported and wait for answers: the command did what it was asked, but the cell
+    cannot go on yet.
 
     Attributes
     ----------
@@ -36,7 +40,9 @@ class PendingRequests(UserError):
         paths, n = [path for stop in stops for path in stop.paths], sum(stop.n for stop in stops)
         if len(stops) <= TOLD:
             return cls("\n".join(map(str, stops)), paths, n)
-        return cls(f"{n} requests in all, in {len(paths)} files. Of the first: {stops[0]}", paths, n)
+        return cls(
+            f"{n} requests in all, in {len(paths)} files. Of the first: {stops[0]}", paths, n
+        )
 
 
 class MissingRecording(UserError):

@@ -1,8 +1,9 @@
 """Compose gold, silver and bronze examples into one training set.
 
-Filters each source, removes its exact and near duplicates, drops synthetic text too close to the test split, samples, weights, and
-counts every drop. Does not generate, label or split.
-Source: Li, Wang, Yu 2023 for the mixtures; the leakage guard and the size-matched controls (repeated gold, shuffled labels) are ours.
+Filters each source, removes its exact and near duplicates, drops synthetic text too close to the
+test split, samples, weights, and counts every drop. Does not generate, label or split. Source: Li,
+Wang, Yu 2023 for the mixtures; the leakage guard and the size-matched controls (repeated gold,
+shuffled labels) are ours.
 """
 
 from __future__ import annotations
@@ -37,10 +38,12 @@ class Mixed:
 
     Attributes
     ----------
-    train : example table of what the classifier learns from; repeated gold has `#2`, `#3`, ... after its example ids.
-    composition : one row per source: available, one column for each of `DROPS`, repeated, used, weight, resembles_test (sentences of a
-        kept source that are as close to a test sentence as the guard would drop: for gold they are counted and kept, since a
-        published split is not ours to change).
+    train : example table of what the classifier learns from; repeated gold has `#2`, `#3`, ...
+        after its example ids.
+    composition : one row per source: available, one column for each of `DROPS`, repeated, used,
+        weight, resembles_test (sentences of a kept source that are as close to a test sentence as
+        the guard would drop: for gold they are counted and kept, since a published split is not
+        ours to change).
     categories : one row per source and category (and none): n_examples in `train`.
     dropped : one row per dropped example: source, example_id, reason. Never its text.
     """
@@ -65,13 +68,16 @@ def compose(
 
     Parameters
     ----------
-    sources : source name -> example table; at least those that the mixture uses or whose size a control matches.
+    sources : source name -> example table; at least those that the mixture uses or whose size a
+        control matches.
     config : what to use of each source, see `schema.MixtureConfig`.
     test_texts : sentences of the test split, for the leakage guard.
     seed : of sampling and label shuffling.
     threads : workers of the string comparison; does not change the result.
-    round_trip : ids of bronze examples whose label the LLM gave again without seeing it; needed for filter=round_trip.
-    cache : root of the stage cache, where it is kept which sentences resemble which: the cells of a grid ask that again and again.
+    round_trip : ids of bronze examples whose label the LLM gave again without seeing it; needed for
+        filter=round_trip.
+    cache : root of the stage cache, where it is kept which sentences resemble which: the cells of a
+        grid ask that again and again.
 
     Raises
     ------
@@ -93,32 +99,65 @@ def compose(
         frame_kept = frame[reasons == ""]
         n_gold = len(kept["gold"]) if "gold" in kept else None
         sampled = _sample(frame_kept, mix, name, n_gold, seed)
-        reasons[frame.index.difference(sampled.index).intersection(frame_kept.index)] = "not_sampled"
+        reasons[frame.index.difference(sampled.index).intersection(frame_kept.index)] = (
+            "not_sampled"
+        )
         if mix.shuffle_labels:
             order = np.random.default_rng([seed, 11]).permutation(len(sampled))
             spans = _moved(sampled["text"].tolist(), sampled["spans"].tolist(), order, seed)
             sampled = sampled.assign(labels=sampled["labels"].to_numpy()[order], spans=spans)
         kept[name] = sampled.assign(weight=mix.weight)
         counts = {reason: int((reasons == reason).sum()) for reason in DROPS}
-        resembling = len(_leaking(sampled["text"].tolist(), test_texts, config.leakage, threads, cache)) if name == "gold" else 0
-        rows.append(
-            {"source": name, "available": len(frame), **counts, "used": len(sampled), "weight": mix.weight, "resembles_test": resembling}
+        resembling = (
+            len(_leaking(sampled["text"].tolist(), test_texts, config.leakage, threads, cache))
+            if name == "gold"
+            else 0
         )
-        dropped += [{"source": name, "example_id": i, "reason": r} for i, r in zip(frame["example_id"], reasons, strict=True) if r]
+        rows.append(
+            {
+                "source": name,
+                "available": len(frame),
+                **counts,
+                "used": len(sampled),
+                "weight": mix.weight,
+                "resembles_test": resembling,
+            }
+        )
+        dropped += [
+            {"source": name, "example_id": i, "reason": r}
+            for i, r in zip(frame["example_id"], reasons, strict=True)
+            if r
+        ]
     if matched:
-        kept["gold"] = _repeat(kept["gold"], len(kept["gold"]) + sum(len(kept[name]) for name in matched if name != "gold"))
+        kept["gold"] = _repeat(
+            kept["gold"],
+            len(kept["gold"]) + sum(len(kept[name]) for name in matched if name != "gold"),
+        )
     parts = [kept[name] for name in SOURCES if name in kept and getattr(config, name).use]
     train = pd.concat(parts, ignore_index=True)
     composition = pd.DataFrame(rows)
     used = train["source"].value_counts()
-    composition = composition[[getattr(config, name).use for name in composition["source"]]].reset_index(drop=True)
-    composition["repeated"] = [int(used.get(name, 0)) - n for name, n in zip(composition["source"], composition["used"], strict=True)]
+    composition = composition[
+        [getattr(config, name).use for name in composition["source"]]
+    ].reset_index(drop=True)
+    composition["repeated"] = [
+        int(used.get(name, 0)) - n
+        for name, n in zip(composition["source"], composition["used"], strict=True)
+    ]
     composition["used"] += composition["repeated"]
-    return Mixed(train, composition, _categories(train), pd.DataFrame(dropped, columns=["source", "example_id", "reason"]))
+    return Mixed(
+        train,
+        composition,
+        _categories(train),
+        pd.DataFrame(dropped, columns=["source", "example_id", "reason"]),
+    )
 
 
-def _moved(texts: list[str], spans: list[list[dict[str, Any]]], order: np.ndarray, seed: int) -> list[list[dict[str, Any]]]:
-    """Return for each text the spans of text `order[i]`, as many words each, on words drawn by chance; one that finds no room is left out."""
+def _moved(
+    texts: list[str], spans: list[list[dict[str, Any]]], order: np.ndarray, seed: int
+) -> list[list[dict[str, Any]]]:
+    """Return for each text the spans of text `order[i]`, as many words each, on words drawn by
+    chance; one that finds no room is left out."""
     rng = np.random.default_rng([seed, 12])
     moved: list[list[dict[str, Any]]] = []
     for text, other in zip(texts, order, strict=True):
@@ -130,13 +169,16 @@ def _moved(texts: list[str], spans: list[list[dict[str, Any]]], order: np.ndarra
             if starts:
                 first = starts[rng.integers(len(starts))]
                 free[first : first + n] = False
-                placed.append({"start": words[first][0], "end": words[first + n - 1][1], "type": span["type"]})
+                placed.append(
+                    {"start": words[first][0], "end": words[first + n - 1][1], "type": span["type"]}
+                )
         moved.append(sorted(placed, key=lambda span: span["start"]))
     return moved
 
 
 def normalise(text: str) -> str:
-    """Return the form in which texts are compared: lower case, letters and digits only, single spaces."""
+    """Return the form in which texts are compared: lower case, letters and digits only, single
+    spaces."""
     return " ".join(re.findall(r"[^\W_]+", text.casefold()))
 
 
@@ -154,11 +196,15 @@ def _reasons(
     reasons = np.full(len(frame), "", dtype=object)
     if mix.filter == "confident":
         if (frame["confidence"] == "").all():
-            raise UserError(f"mixture.{name}.filter=confident: the {name} examples carry no confidence; it is for silver")
+            raise UserError(
+                f"mixture.{name}.filter=confident: the {name} examples carry no confidence; it is for silver"
+            )
         reasons[(frame["confidence"] != "high").to_numpy()] = "filtered"
     if mix.filter == "round_trip":
         if round_trip is None:
-            raise UserError(f"mixture.{name}.filter=round_trip: no round-trip labels; the filter is for bronze sentences")
+            raise UserError(
+                f"mixture.{name}.filter=round_trip: no round-trip labels; the filter is for bronze sentences"
+            )
         reasons[~frame["example_id"].isin(list(round_trip)).to_numpy()] = "filtered"
     if mix.filter != "none":
         alive = np.flatnonzero(reasons == "")
@@ -167,24 +213,53 @@ def _reasons(
             reasons[alive[position]] = reason
     if name != "gold":
         alive = np.flatnonzero(reasons == "")
-        reasons[alive[_leaking(frame["text"].iloc[alive].tolist(), test_texts, config.leakage, threads, cache)]] = "leakage"
+        reasons[
+            alive[
+                _leaking(
+                    frame["text"].iloc[alive].tolist(), test_texts, config.leakage, threads, cache
+                )
+            ]
+        ] = "leakage"
     return reasons
 
 
-def _duplicates(texts: list[str], cutoff: float, threads: int, cache: Path | None) -> dict[int, str]:
-    """Return position -> reason for each text that repeats an earlier kept one, word for word or with a ratio of at least cutoff."""
+def _duplicates(
+    texts: list[str], cutoff: float, threads: int, cache: Path | None
+) -> dict[int, str]:
+    """Return position -> reason for each text that repeats an earlier kept one, word for word or
+    with a ratio of at least cutoff."""
     key = {"texts": digest(texts), "cutoff": cutoff}
-    found = _once(cache, "duplicates", key, lambda: {str(place): why for place, why in _find_duplicates(texts, cutoff, threads).items()})
+    found = _once(
+        cache,
+        "duplicates",
+        key,
+        lambda: {
+            str(place): why for place, why in _find_duplicates(texts, cutoff, threads).items()
+        },
+    )
     return {int(position): reason for position, reason in found.items()}
 
 
-def _leaking(texts: list[str], test_texts: Collection[str], cutoff: float, threads: int, cache: Path | None) -> np.ndarray:
-    """Return positions of texts as close to a test sentence as the guard allows no training sentence to be."""
+def _leaking(
+    texts: list[str], test_texts: Collection[str], cutoff: float, threads: int, cache: Path | None
+) -> np.ndarray:
+    """Return positions of texts as close to a test sentence as the guard allows no training
+    sentence to be."""
     key = {"texts": digest(texts), "test": digest(sorted(test_texts)), "cutoff": cutoff}
-    return np.array(_once(cache, "leakage", key, lambda: _find_leaking(texts, test_texts, cutoff, threads).tolist()), dtype=int)
+    return np.array(
+        _once(
+            cache,
+            "leakage",
+            key,
+            lambda: _find_leaking(texts, test_texts, cutoff, threads).tolist(),
+        ),
+        dtype=int,
+    )
 
 
-def _once(cache: Path | None, stage: str, key: Mapping[str, Any], compute: Callable[[], Any]) -> Any:
+def _once(
+    cache: Path | None, stage: str, key: Mapping[str, Any], compute: Callable[[], Any]
+) -> Any:
     """Return plain data from the stage cache; positions and reasons only, never text."""
     if cache is None:
         return compute()
@@ -212,7 +287,13 @@ def _find_duplicates(texts: list[str], cutoff: float, threads: int) -> dict[int,
     unique = [forms[position] for position in positions]
     for start in range(0, len(unique), BLOCK):
         block = unique[start : start + BLOCK]
-        scores = process.cdist(block, unique[: start + len(block)], scorer=fuzz.ratio, score_cutoff=cutoff, workers=threads)
+        scores = process.cdist(
+            block,
+            unique[: start + len(block)],
+            scorer=fuzz.ratio,
+            score_cutoff=cutoff,
+            workers=threads,
+        )
         for row, column in zip(*np.nonzero(scores), strict=True):
             later, earlier = positions[start + row], positions[column]
             if earlier < later and earlier not in found:
@@ -220,14 +301,25 @@ def _find_duplicates(texts: list[str], cutoff: float, threads: int) -> dict[int,
     return found
 
 
-def _find_leaking(texts: list[str], test_texts: Collection[str], cutoff: float, threads: int) -> np.ndarray:
-    forms, tests = [normalise(text) for text in texts], list(dict.fromkeys(normalise(text) for text in test_texts))
+def _find_leaking(
+    texts: list[str], test_texts: Collection[str], cutoff: float, threads: int
+) -> np.ndarray:
+    forms, tests = (
+        [normalise(text) for text in texts],
+        list(dict.fromkeys(normalise(text) for text in test_texts)),
+    )
     if not forms or not tests:
         return np.array([], dtype=int)
     known = {gram for test in tests for gram in _ngrams(test)}
     leaking = np.array([any(gram in known for gram in _ngrams(form)) for form in forms])
     for start in range(0, len(forms), BLOCK):
-        scores = process.cdist(forms[start : start + BLOCK], tests, scorer=fuzz.ratio, score_cutoff=cutoff, workers=threads)
+        scores = process.cdist(
+            forms[start : start + BLOCK],
+            tests,
+            scorer=fuzz.ratio,
+            score_cutoff=cutoff,
+            workers=threads,
+        )
         leaking[start : start + BLOCK] |= scores.any(axis=1)
     return np.flatnonzero(leaking)
 
@@ -237,12 +329,17 @@ def _ngrams(form: str) -> list[tuple[str, ...]]:
     return [tuple(words[start : start + NGRAM]) for start in range(len(words) - NGRAM + 1)]
 
 
-def _sample(frame: pd.DataFrame, mix: SourceMix, name: str, n_gold: int | None, seed: int) -> pd.DataFrame:
-    """Return a seeded sample of the size asked for, in table order; smaller samples are subsets of larger ones."""
+def _sample(
+    frame: pd.DataFrame, mix: SourceMix, name: str, n_gold: int | None, seed: int
+) -> pd.DataFrame:
+    """Return a seeded sample of the size asked for, in table order; smaller samples are subsets of
+    larger ones."""
     size = mix.count
     if mix.ratio is not None:
         if n_gold is None:
-            raise UserError(f"mixture.{name}.ratio is of the gold sentences, and this mixture uses no gold; give mixture.{name}.count")
+            raise UserError(
+                f"mixture.{name}.ratio is of the gold sentences, and this mixture uses no gold; give mixture.{name}.count"
+            )
         size = round(mix.ratio * n_gold)
     if size is None or size >= len(frame):
         return frame
@@ -255,15 +352,22 @@ def _repeat(frame: pd.DataFrame, size: int) -> pd.DataFrame:
     copies = []
     for round_number in range(-(-size // len(frame))):
         copy = frame.iloc[: size - round_number * len(frame)]
-        copies.append(copy if round_number == 0 else copy.assign(example_id=[f"{i}#{round_number + 1}" for i in copy["example_id"]]))
+        copies.append(
+            copy
+            if round_number == 0
+            else copy.assign(example_id=[f"{i}#{round_number + 1}" for i in copy["example_id"]])
+        )
     return pd.concat(copies, ignore_index=True)
 
 
 def _categories(train: pd.DataFrame) -> pd.DataFrame:
-    """Count examples per source and category; a span's type counts as the category of its sentence."""
+    """Count examples per source and category; a span's type counts as the category of its
+    sentence."""
     names = [
         sorted({*labels, *(span["type"] for span in spans)}) or [NONE]
         for labels, spans in zip(train["labels"], train["spans"], strict=True)
     ]
-    long = pd.DataFrame({"source": train["source"].to_numpy(), "category": names}).explode("category")
+    long = pd.DataFrame({"source": train["source"].to_numpy(), "category": names}).explode(
+        "category"
+    )
     return long.groupby(["source", "category"], sort=True).size().rename("n_examples").reset_index()

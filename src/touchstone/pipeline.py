@@ -1,8 +1,8 @@
 """One cell of the grid, top to bottom: read, split, generate, mix, fit, predict, score.
 
-The method section of the paper as code. Configuration is read here and nowhere deeper; every stage receives values and returns data.
-Nothing is written to the tracking store here (tracking.py does, from the `Cell` that is returned), and nothing is compared between
-cells (report/).
+The method section of the paper as code. Configuration is read here and nowhere deeper; every stage
+receives values and returns data. Nothing is written to the tracking store here (tracking.py does,
+from the `Cell` that is returned), and nothing is compared between cells (report/).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from touchstone.data.split import scarce_gold
 from touchstone.digest import digest, digest_columns, digest_input
 from touchstone.errors import EstimateOnly, PendingRequests, UserError
 from touchstone.evaluate.counts import indicators
-from touchstone.evaluate.scoring import headline, score
+from touchstone.evaluate.headline import headline, score
 from touchstone.generate import stages
 from touchstone.generate.prompts import prompt_of
 from touchstone.generate.stages import Generated, Setting
@@ -35,7 +35,9 @@ from touchstone.models.checks import labels_of
 from touchstone.schema import Config, asks_directly
 from touchstone.taxonomy import Taxonomy, taxonomy_of
 
-STAGES_REMEMBERED = 8  # results of generation stages that a process keeps at hand for its next cells
+STAGES_REMEMBERED = (
+    8  # results of generation stages that a process keeps at hand for its next cells
+)
 
 log = logging.getLogger(__name__)
 _stages: OrderedDict[str, Generated] = OrderedDict()
@@ -47,10 +49,13 @@ class Cell:
 
     Attributes
     ----------
-    metrics : name -> value on the test set, averaged over seeds, as in `evaluate.metrics.headline`; also `dev/macro_f1`, for searches.
-    predictions : DataFrame[seed, example_id, doc_id, patient_id, true, pred, score]: one row per seed and test example.
-    tables : name -> DataFrame: scores, composition, categories, dropped, splits, quarantine, seeds, trivial, (confusion), and for the LLM
-        asked directly `asked`, the test sentences it was asked about.
+    metrics : name -> value on the test set, averaged over seeds, as in `evaluate.metrics.headline`;
+        also `dev/macro_f1`, for searches.
+    predictions : DataFrame[seed, example_id, doc_id, patient_id, true, pred, score]: one row per
+        seed and test example.
+    tables : name -> DataFrame: scores, composition, categories, dropped, splits, quarantine, seeds,
+        trivial, (confusion), and for the LLM asked directly `asked`, the test sentences it was
+        asked about.
     datasets : context (training, dev, test) -> Dataset.
     generated : the generation stages the cell used.
     model : the classifier of the first seed, None for the LLM.
@@ -68,7 +73,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Repetition:
-    """One seed's run: its training set, predictions (per-seed rows of `Cell.predictions`), fitted classifier, and macro-F1 on dev."""
+    """One seed's run: its training set, predictions (per-seed rows of `Cell.predictions`), fitted
+    classifier, and macro-F1 on dev."""
 
     mixed: Mixed | None
     predictions: pd.DataFrame
@@ -82,37 +88,66 @@ def run_cell(config: Config) -> Cell:
 
     Raises
     ------
-    UserError
-        Anything a user can mend. PendingRequests and EstimateOnly are raised after every stage of the cell has been asked, so that
-        one command exports or estimates all of them.
+    UserError Anything a user can mend. PendingRequests and EstimateOnly are raised after every
+        stage of the cell has been asked, so that one command exports or estimates all of them.
     """
     limit_threads(config.threads)
     taxonomy = taxonomy_of(config.taxonomy)
     kind = config.task.kind
     gold = read_gold(config.corpus, config.task, taxonomy, config.paths.data, config.paths.cache)
-    train = scarce_gold(gold.frame, patients=config.task.gold_patients, sentences=config.task.gold_sentences, seed=config.task.split_seed)
+    train = scarce_gold(
+        gold.frame,
+        patients=config.task.gold_patients,
+        sentences=config.task.gold_sentences,
+        seed=config.task.split_seed,
+    )
     dev, test = gold.part("dev"), gold.part("test")
-    log.info("gold: %d training, %d dev, %d test sentences of %s", len(train), len(dev), len(test), config.corpus.name)
+    log.info(
+        "gold: %d training, %d dev, %d test sentences of %s",
+        len(train),
+        len(dev),
+        len(test),
+        config.corpus.name,
+    )
 
     generated = generate(config, taxonomy, gold, train, test)
     if asks_directly(config):
-        test = test[sample_test(test, config.task.llm_test_sentences, config.task.split_seed)].reset_index(drop=True)
-        repetitions = [Repetition(None, ask_directly(test, generated["zero_shot"].dataset.frame, taxonomy, kind), None, ())]
+        test = test[
+            sample_test(test, config.task.llm_test_sentences, config.task.split_seed)
+        ].reset_index(drop=True)
+        repetitions = [
+            Repetition(
+                None,
+                ask_directly(test, generated["zero_shot"].dataset.frame, taxonomy, kind),
+                None,
+                (),
+            )
+        ]
     else:
-        sources = {"gold": train} | {name: made.dataset.frame for name, made in generated.items() if name in ("silver", "bronze")}
+        sources = {"gold": train} | {
+            name: made.dataset.frame
+            for name, made in generated.items()
+            if name in ("silver", "bronze")
+        }
         trusted = (
-            stages.agreeing(generated["bronze"].dataset, generated["round_trip"].dataset, taxonomy.primary)
+            stages.agreeing(
+                generated["bronze"].dataset, generated["round_trip"].dataset, taxonomy.primary
+            )
             if "round_trip" in generated
             else None
         )
         repetitions = [
-            fit_predict(config, taxonomy, sources, dev, test, trusted, seed) for seed in range(config.seed, config.seed + config.seeds)
+            fit_predict(config, taxonomy, sources, dev, test, trusted, seed)
+            for seed in range(config.seed, config.seed + config.seeds)
         ]
     return assemble(config, taxonomy, gold, dev, test, tuple(generated.values()), repetitions)
 
 
-def generate(config: Config, taxonomy: Taxonomy, gold: Gold, train: pd.DataFrame, test: pd.DataFrame) -> dict[str, Generated]:
-    """Make the synthetic data that the cell needs: silver, bronze, the round trip of bronze, or the LLM's own test answers."""
+def generate(
+    config: Config, taxonomy: Taxonomy, gold: Gold, train: pd.DataFrame, test: pd.DataFrame
+) -> dict[str, Generated]:
+    """Make the synthetic data that the cell needs: silver, bronze, the round trip of bronze, or the
+    LLM's own test answers."""
     mixture, by_llm = config.mixture, asks_directly(config)
     sized = set(mixture.gold.repeat_to) if mixture.gold.use else set()
     needs_silver = not by_llm and (mixture.silver.use or "silver" in sized)
@@ -131,11 +166,19 @@ def generate(config: Config, taxonomy: Taxonomy, gold: Gold, train: pd.DataFrame
     made: dict[str, Generated] = {}
     held: list[PendingRequests | EstimateOnly] = []
 
-    def stage(name: str, run: Callable[[], Generated], *inputs: pd.DataFrame | Mapping[str, Any]) -> None:
-        """Run a stage; keep exports and estimates for the end, so that the other stages are exported and estimated too."""
+    def stage(
+        name: str, run: Callable[[], Generated], *inputs: pd.DataFrame | Mapping[str, Any]
+    ) -> None:
+        """Run a stage; keep exports and estimates for the end, so that the other stages are
+        exported and estimated too."""
         try:
             made[name] = remembered(config, name, inputs, run)
-            log.info("%s: %d examples %s", name, len(made[name].dataset), "reused" if made[name].reused else "generated")
+            log.info(
+                "%s: %d examples %s",
+                name,
+                len(made[name].dataset),
+                "reused" if made[name].reused else "generated",
+            )
         except (PendingRequests, EstimateOnly) as stop:
             held.append(stop)
 
@@ -143,36 +186,75 @@ def generate(config: Config, taxonomy: Taxonomy, gold: Gold, train: pd.DataFrame
         asked = sample_test(test, config.task.llm_test_sentences, config.task.split_seed)
         stage("zero_shot", lambda: stages.zero_shot(setting, test, asked, train), test, train)
     if needs_silver:
-        rest = gold.frame[(gold.frame["split"] == "train") & ~gold.frame["example_id"].isin(train["example_id"])]
-        pool = read_pool(config.corpus, config.generation.seed, config.paths.data, config.paths.cache, rest, config.threads)
+        rest = gold.frame[
+            (gold.frame["split"] == "train") & ~gold.frame["example_id"].isin(train["example_id"])
+        ]
+        pool = read_pool(
+            config.corpus,
+            config.generation.seed,
+            config.paths.data,
+            config.paths.cache,
+            rest,
+            config.threads,
+        )
         stage("silver", lambda: stages.silver(setting, pool.parts(), train), pool.key, train)
     if needs_bronze and config.task.kind == "ner":
         stage("entity_list", lambda: stages.entity_list(setting))
-    if needs_bronze and (config.task.kind != "ner" or "entity_list" in made or config.llm.estimate_only):
+    if needs_bronze and (
+        config.task.kind != "ner" or "entity_list" in made or config.llm.estimate_only
+    ):
         names = made["entity_list"].dataset if "entity_list" in made else None
-        stage("bronze", lambda: stages.bronze(setting, train, names), train, *([names.frame] if names else []))
+        stage(
+            "bronze",
+            lambda: stages.bronze(setting, train, names),
+            train,
+            *([names.frame] if names else []),
+        )
     if mixture.bronze.use and mixture.bronze.filter == "round_trip" and "bronze" in made:
-        stage("round_trip", lambda: stages.round_trip(setting, made["bronze"].dataset), made["bronze"].dataset.frame)
+        stage(
+            "round_trip",
+            lambda: stages.round_trip(setting, made["bronze"].dataset),
+            made["bronze"].dataset.frame,
+        )
     for kind in (PendingRequests, EstimateOnly):
         if stops := [stop for stop in held if isinstance(stop, kind)]:
             raise kind.merged(stops)
     return made
 
 
-def remembered(config: Config, name: str, inputs: Sequence[pd.DataFrame | Mapping[str, Any]], run: Callable[[], Generated]) -> Generated:
-    """Return a stage as an earlier cell of this process made it, if nothing that it depends on differs; else run it.
+def remembered(
+    config: Config,
+    name: str,
+    inputs: Sequence[pd.DataFrame | Mapping[str, Any]],
+    run: Callable[[], Generated],
+) -> Generated:
+    """Return a stage as an earlier cell of this process made it, if nothing that it depends on
+    differs; else run it.
 
     `inputs` are what it reads: example tables, or plain data that names them.
 
     The stage cache would find it too, but only after a thousand prompts were rendered to name it.
     """
-    named = {part: asdict(getattr(config, part)) for part in ("prompt", "taxonomy", "llm", "generation")}
-    named |= {"stage": name, "kind": config.task.kind, "corpus": [config.corpus.name, config.corpus.access], "cache": config.paths.cache}
+    named = {
+        part: asdict(getattr(config, part)) for part in ("prompt", "taxonomy", "llm", "generation")
+    }
+    named |= {
+        "stage": name,
+        "kind": config.task.kind,
+        "corpus": [config.corpus.name, config.corpus.access],
+        "cache": config.paths.cache,
+    }
     named |= {"sample": [config.task.llm_test_sentences, config.task.split_seed]}
     if config.llm.backend == "recorded":
-        named["recordings"] = [digest_input(path) for path in (*recording.files(config.llm.recording), *recording.shipped())]
+        named["recordings"] = [
+            digest_input(path)
+            for path in (*recording.files(config.llm.recording), *recording.shipped())
+        ]
     named["inputs"] = [
-        digest_columns(read, ("example_id", "text", "labels")) if isinstance(read, pd.DataFrame) else digest(read) for read in inputs
+        digest_columns(read, ("example_id", "text", "labels"))
+        if isinstance(read, pd.DataFrame)
+        else digest(read)
+        for read in inputs
     ]
     key = digest(named)
     if key in _stages:
@@ -223,20 +305,39 @@ def fit_predict(
         types=taxonomy.ids,
     )
     dev_set = (dev["text"].tolist(), targets.encode(dev, taxonomy, kind)) if len(dev) else None
-    model.fit(mixed.train["text"].tolist(), y, sample_weight=mixed.train["weight"].to_numpy(), dev=dev_set)
+    model.fit(
+        mixed.train["text"].tolist(), y, sample_weight=mixed.train["weight"].to_numpy(), dev=dev_set
+    )
     predictions = predict(model, test, taxonomy, kind, seed)
-    dev_f1 = headline(predict(model, dev, taxonomy, kind, seed), targets.categories(kind, taxonomy), kind)["macro_f1"] if len(dev) else None
+    dev_f1 = (
+        headline(
+            predict(model, dev, taxonomy, kind, seed), targets.categories(kind, taxonomy), kind
+        )["macro_f1"]
+        if len(dev)
+        else None
+    )
     return Repetition(mixed, predictions, model, unseen, dev_f1)
 
 
-def predict(model: Any, examples: pd.DataFrame, taxonomy: Taxonomy, kind: str, seed: int) -> pd.DataFrame:
+def predict(
+    model: Any, examples: pd.DataFrame, taxonomy: Taxonomy, kind: str, seed: int
+) -> pd.DataFrame:
     """Return the predictions of a fitted classifier, see `Cell.predictions`."""
     texts = examples["text"].tolist()
     if kind == "ner":
-        return _predictions(examples, taxonomy, kind, seed, targets.decode(model.predict(texts), taxonomy, kind), None)
+        return _predictions(
+            examples,
+            taxonomy,
+            kind,
+            seed,
+            targets.decode(model.predict(texts), taxonomy, kind),
+            None,
+        )
     scores = model.predict_proba(texts)  # once: what is predicted follows from it
     predicted = targets.decode(labels_of(scores, kind), taxonomy, kind)
-    return _predictions(examples, taxonomy, kind, seed, predicted, targets.category_scores(scores, kind))
+    return _predictions(
+        examples, taxonomy, kind, seed, predicted, targets.category_scores(scores, kind)
+    )
 
 
 def sample_test(test: pd.DataFrame, size: int | None, seed: int) -> pd.Series:
@@ -246,15 +347,26 @@ def sample_test(test: pd.DataFrame, size: int | None, seed: int) -> pd.Series:
     return pd.Series(asked)
 
 
-def ask_directly(test: pd.DataFrame, answers: pd.DataFrame, taxonomy: Taxonomy, kind: str) -> pd.DataFrame:
+def ask_directly(
+    test: pd.DataFrame, answers: pd.DataFrame, taxonomy: Taxonomy, kind: str
+) -> pd.DataFrame:
     """Turn the LLM's answers for test sentences into predictions (seed 0: nothing is drawn).
 
-    A sentence whose answer could not be used counts as one in which the LLM found nothing: every system is scored on the same sentences.
+    A sentence whose answer could not be used counts as one in which the LLM found nothing: every
+    system is scored on the same sentences.
     """
     found = {row.example_id: (row.labels, row.spans) for row in answers.itertuples(index=False)}
-    labels, spans = zip(*(found.get(example_id, ([], [])) for example_id in test["example_id"]), strict=True)
-    predicted = targets.decode(targets.encode(test.assign(labels=labels, spans=spans), taxonomy, kind), taxonomy, kind)
-    scores = None if kind == "ner" else indicators(predicted, targets.categories(kind, taxonomy)).astype(float)
+    labels, spans = zip(
+        *(found.get(example_id, ([], [])) for example_id in test["example_id"]), strict=True
+    )
+    predicted = targets.decode(
+        targets.encode(test.assign(labels=labels, spans=spans), taxonomy, kind), taxonomy, kind
+    )
+    scores = (
+        None
+        if kind == "ner"
+        else indicators(predicted, targets.categories(kind, taxonomy)).astype(float)
+    )
     return _predictions(test, taxonomy, kind, 0, predicted, scores)
 
 
@@ -268,24 +380,40 @@ def assemble(
     repetitions: list[Repetition],
 ) -> Cell:
     """Gather what the cell yields."""
-    predictions = pd.concat([repetition.predictions for repetition in repetitions], ignore_index=True)
-    values, tables = score(predictions, targets.categories(config.task.kind, taxonomy), config.task.kind)
+    predictions = pd.concat(
+        [repetition.predictions for repetition in repetitions], ignore_index=True
+    )
+    values, tables = score(
+        predictions, targets.categories(config.task.kind, taxonomy), config.task.kind
+    )
     warnings = [warning for stage in generated for warning in stage.warnings]
     first = repetitions[0]
     datasets = {"test": dataset(test, f"{config.corpus.name}/test", **gold.provenance)}
     if len(dev):
         datasets["dev"] = dataset(dev, f"{config.corpus.name}/dev", **gold.provenance)
     tables["splits"] = gold.splits
-    tables["quarantine"] = pd.concat([stage.quarantine for stage in generated], ignore_index=True) if generated else pd.DataFrame()
+    tables["quarantine"] = (
+        pd.concat([stage.quarantine for stage in generated], ignore_index=True)
+        if generated
+        else pd.DataFrame()
+    )
     if first.mixed is None:
         tables["asked"], told = _asked(gold.part("test"), test, generated[0].dataset.frame, config)
         warnings += told
     else:
-        datasets["training"] = dataset(first.mixed.train, f"{config.corpus.name}/{config.mixture.name}")
-        tables |= {"composition": first.mixed.composition, "categories": first.mixed.categories, "dropped": first.mixed.dropped}
+        datasets["training"] = dataset(
+            first.mixed.train, f"{config.corpus.name}/{config.mixture.name}"
+        )
+        tables |= {
+            "composition": first.mixed.composition,
+            "categories": first.mixed.categories,
+            "dropped": first.mixed.dropped,
+        }
         values["n_train"] = float(len(first.mixed.train))
         for category in first.unseen:
-            warnings.append(f"no training example of {category}: it is never predicted, and its F1 is 0")
+            warnings.append(
+                f"no training example of {category}: it is never predicted, and its F1 is 0"
+            )
         resembling = int(first.mixed.composition["resembles_test"].sum())
         if resembling:
             warnings.append(
@@ -296,27 +424,57 @@ def assemble(
         values["dev/macro_f1"] = float(np.mean([repetition.dev_f1 for repetition in repetitions]))
     for warning in warnings:
         log.warning(warning)
-    return Cell(values, predictions, tables, datasets, generated, first.model, tuple(dict.fromkeys(warnings)))
+    return Cell(
+        values,
+        predictions,
+        tables,
+        datasets,
+        generated,
+        first.model,
+        tuple(dict.fromkeys(warnings)),
+    )
 
 
-def _asked(whole: pd.DataFrame, test: pd.DataFrame, answers: pd.DataFrame, config: Config) -> tuple[pd.DataFrame, list[str]]:
-    """Say what part of the test set the LLM was asked about and answered: a table of one row, and warnings where it is not all."""
-    size, answered = config.task.llm_test_sentences, int(test["example_id"].isin(answers["example_id"]).sum())
+def _asked(
+    whole: pd.DataFrame, test: pd.DataFrame, answers: pd.DataFrame, config: Config
+) -> tuple[pd.DataFrame, list[str]]:
+    """Say what part of the test set the LLM was asked about and answered: a table of one row, and
+    warnings where it is not all."""
+    size, answered = (
+        config.task.llm_test_sentences,
+        int(test["example_id"].isin(answers["example_id"]).sum()),
+    )
     told = []
     if len(test) < len(whole):
-        told.append(f"scored on a seeded sample of {len(test)} of {len(whole)} test sentences (task.llm_test_sentences={size})")
+        told.append(
+            f"scored on a seeded sample of {len(test)} of {len(whole)} test sentences (task.llm_test_sentences={size})"
+        )
     if answered < len(test):
         told.append(
             f"{len(test) - answered} of {len(test)} test sentences have no usable answer (see quarantine); they count as none found"
         )
-    row = {"test_sentences": len(whole), "asked": len(test), "answered": answered, "sample_seed": config.task.split_seed}
+    row = {
+        "test_sentences": len(whole),
+        "asked": len(test),
+        "answered": answered,
+        "sample_seed": config.task.split_seed,
+    }
     return pd.DataFrame([row]), told
 
 
 def _predictions(
-    test: pd.DataFrame, taxonomy: Taxonomy, kind: str, seed: int, predicted: list[list[Any]], scores: np.ndarray | None
+    test: pd.DataFrame,
+    taxonomy: Taxonomy,
+    kind: str,
+    seed: int,
+    predicted: list[list[Any]],
+    scores: np.ndarray | None,
 ) -> pd.DataFrame:
     true = targets.decode(targets.encode(test, taxonomy, kind), taxonomy, kind)
     rows = test[["example_id", "doc_id", "patient_id"]].reset_index(drop=True)
     rows.insert(0, "seed", seed)
-    return rows.assign(true=true, pred=predicted, score=[[]] * len(test) if scores is None else [row.tolist() for row in scores])
+    return rows.assign(
+        true=true,
+        pred=predicted,
+        score=[[]] * len(test) if scores is None else [row.tolist() for row in scores],
+    )

@@ -1,4 +1,5 @@
-"""Progress of long work: a bar with rate and time left on a terminal, one line a minute in the log elsewhere.
+"""Progress of long work: a bar with rate and time left on a terminal, one line a minute in the log
+elsewhere.
 
 Says how much, never what: labels are ours and no text of a corpus passes through here.
 """
@@ -16,7 +17,9 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def progress(label: str, total: float, unit: str, *, shown: bool = True) -> Iterator[Callable[[float], None]]:
+def progress(
+    label: str, total: float, unit: str, *, shown: bool = True
+) -> Iterator[Callable[[float], None]]:
     """Show how far work has come; yields a function that takes the amount done so far.
 
     Parameters
@@ -45,7 +48,13 @@ def _bar(label: str, total: float, unit: str) -> Iterator[Callable[[float], None
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[rate]}"), TextColumn("left"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
     started = time.monotonic()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=total or None, rate="")
@@ -68,6 +77,15 @@ def _lines(label: str, total: float, unit: str) -> Callable[[float], None]:
         last = now
         rate = amount / (now - started)
         left = f", {(total - amount) / rate / 60:.0f} min left" if total and rate else ""
-        log.info("%s: %s of %s %s, %s %s/s%s", label, f"{amount:,.0f}", f"{total:,.0f}" if total else "?", unit, f"{rate:,.0f}", unit, left)
+        log.info(
+            "%s: %s of %s %s, %s %s/s%s",
+            label,
+            f"{amount:,.0f}",
+            f"{total:,.0f}" if total else "?",
+            unit,
+            f"{rate:,.0f}",
+            unit,
+            left,
+        )
 
     return update

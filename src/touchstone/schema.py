@@ -1,9 +1,11 @@
-"""The configuration: one dataclass for each axis of the grid, composed by Hydra, checked once, then passed on as plain values.
+"""The configuration: one dataclass for each axis of the grid, composed by Hydra, checked once, then
+passed on as plain values.
 
-A typo in an override or in a YAML file is an error that lists the choices (Hydra checks names and types against these classes);
-`checked` adds ranges and rules between fields. Defaults stand here only where no YAML of the group sets them; a reader of the
-paper reads conf/. The classes are not frozen because Hydra composes into them; no code assigns to them after `checked`.
-Imports nothing heavy: run.py loads this before it knows whether there is work to do.
+A typo in an override or in a YAML file is an error that lists the choices (Hydra checks names and
+types against these classes); `checked` adds ranges and rules between fields. Defaults stand here
+only where no YAML of the group sets them; a reader of the paper reads conf/. The classes are not
+frozen because Hydra composes into them; no code assigns to them after `checked`. Imports nothing
+heavy: run.py loads this before it knows whether there is work to do.
 """
 
 from __future__ import annotations
@@ -20,8 +22,20 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from touchstone.errors import UserError, no_such
 
 KINDS = ("binary", "multiclass", "multilabel", "ner", "relation")
-FAMILIES = {"binary": "sentences", "multiclass": "sentences", "multilabel": "sentences", "ner": "ner", "relation": "relation"}  # of prompts
-TEMPLATES = ("system", "data_to_label", "label_to_data", "entity_list", "classify")  # of a prompt variant
+FAMILIES = {
+    "binary": "sentences",
+    "multiclass": "sentences",
+    "multilabel": "sentences",
+    "ner": "ner",
+    "relation": "relation",
+}  # of prompts
+TEMPLATES = (
+    "system",
+    "data_to_label",
+    "label_to_data",
+    "entity_list",
+    "classify",
+)  # of a prompt variant
 SERVERS = ("openai", "openai_batch")  # backends that reach an endpoint
 STRUCTURED = ("auto", "json_schema", "json_object", "instruction")
 LARGEST_SEED = 2**32 - 1  # of numpy and scikit-learn
@@ -33,53 +47,79 @@ class GoldFiles:
     """Where the expert-labelled examples of a corpus are and how to read them."""
 
     reader: str = MISSING  # labelled_notes | sentences_jsonl | bio_tsv | relation_tsv
-    path: Optional[str] = None  # one file, or notes for labelled_notes; looked for in paths.data, then in the built-in demo
+    path: Optional[str] = (
+        # one file, or notes for labelled_notes; looked for in paths.data, then in the built-in demo
+        None
+    )
     labels: Optional[str] = None  # labelled_notes: TSV of note_id, sentence, labels
-    annotators: List[str] = field(default_factory=list)  # label files before adjudication, for agreement
-    train: Optional[str] = None  # corpora that publish their own split: one file each; may hold {fold}
+    annotators: List[str] = field(
+        default_factory=list
+    )  # label files before adjudication, for agreement
+    train: Optional[str] = (
+        None  # corpora that publish their own split: one file each; may hold {fold}
+    )
     dev: Optional[str] = None
     test: Optional[str] = None
     fold: Optional[int] = None
     text_field: str = "text"
     labels_field: str = "labels"
     doc_field: str = "doc_id"
-    patient_field: Optional[str] = None  # null: the document is the unit of splitting and resampling
+    patient_field: Optional[str] = (
+        None  # null: the document is the unit of splitting and resampling
+    )
     token_column: int = 0  # bio_tsv; negative counts from the right
     tag_column: int = -1
-    docs_of: Optional[int] = None  # bio_tsv and relation_tsv know no documents: sentences per pseudo-document, null = 1
+    docs_of: Optional[int] = (
+        None  # bio_tsv and relation_tsv know no documents: sentences per pseudo-document, null = 1
+    )
 
 
 @dataclass
 class PoolFiles:
     """Where the unlabelled text is that data-to-label labels."""
 
-    reader: str = "notes"  # notes | noteevents | mimic_iv_note | rest_of_train (the training gold that task.gold_* left out)
+    # notes | noteevents | mimic_iv_note | rest_of_train (the training gold that task.gold_* left
+    # out)
+    reader: str = "notes"
     path: Optional[str] = None
     text_field: str = "text"
     id_field: str = "note_id"
     patient_field: Optional[str] = None
     type_field: Optional[str] = None
     max_notes: Optional[int] = None  # null = all; else a seeded sample of patients
-    categories: List[str] = field(default_factory=list)  # noteevents: keep these CATEGORY values; [] = all
+    categories: List[str] = field(
+        default_factory=list
+    )  # noteevents: keep these CATEGORY values; [] = all
     keep: Optional[str] = None  # regex a note must match
-    candidates: Optional[str] = None  # regex a sentence must match to be asked about; null = all sentences
+    candidates: Optional[str] = (
+        None  # regex a sentence must match to be asked about; null = all sentences
+    )
 
 
 @dataclass
 class Source:
-    """A public corpus that `touchstone fetch` can download from its publisher. See data/fetch.py."""
+    """A public corpus that `touchstone fetch` can download from its publisher. See
+    data/fetch.py."""
 
     url: Optional[str] = None  # of a zip archive; null: `files` holds one url for each file
     sha256: Optional[str] = None  # of the archive
-    files: Dict[str, str] = field(default_factory=dict)  # file below paths.data -> end of a member's path, or url; {fold}: 1 to 10
-    convert: Dict[str, str] = field(default_factory=dict)  # file below paths.data -> how it is made from the whole archive: hoc
-    sha256s: Dict[str, str] = field(default_factory=dict)  # file below paths.data -> sha256; one without is not verified, and fetch says so
+    files: Dict[str, str] = field(
+        default_factory=dict
+    )  # file below paths.data -> end of a member's path, or url; {fold}: 1 to 10
+    convert: Dict[str, str] = field(
+        default_factory=dict
+    )  # file below paths.data -> how it is made from the whole archive: hoc
+    sha256s: Dict[str, str] = field(
+        default_factory=dict
+    )  # file below paths.data -> sha256; one without is not verified, and fetch says so
 
 
 @dataclass
 class CorpusConfig:
     name: str = MISSING
-    access: str = "public"  # public | restricted: restricted text never leaves the machine unless llm.approved_for names the corpus
+    # public | restricted: restricted text never leaves the machine unless llm.approved_for names
+    # the corpus
+    access: str = "public"
     license: str = "unknown"
     citation: str = ""
     gold: Optional[GoldFiles] = None
@@ -95,8 +135,12 @@ class CategoryConfig:
     name: str = MISSING
     counts: str = MISSING  # what counts as this category
     does_not_count: str = ""  # look-alikes that are not this category
-    examples: List[str] = field(default_factory=list)  # written by the guideline's authors; not corpus sentences
-    facets: List[str] = field(default_factory=list)  # label-to-data: what sentences of the category can be about, for variety
+    examples: List[str] = field(
+        default_factory=list
+    )  # written by the guideline's authors; not corpus sentences
+    facets: List[str] = field(
+        default_factory=list
+    )  # label-to-data: what sentences of the category can be about, for variety
 
 
 @dataclass
@@ -107,7 +151,8 @@ class LabelledExample:
 
 @dataclass
 class TaxonomyConfig:
-    """The annotation guideline as data: read by the prompts, the parsers and the tables alike. See taxonomy.py."""
+    """The annotation guideline as data: read by the prompts, the parsers and the tables alike. See
+    taxonomy.py."""
 
     name: str = MISSING
     version: int = MISSING
@@ -115,26 +160,42 @@ class TaxonomyConfig:
     subject: str = ""  # who or what a sentence must be about
     documents: str = "clinical notes"  # what the sentences are taken from
     positive_name: str = "positive"  # what a sentence with at least one category is called
-    marks: List[str] = field(default_factory=list)  # relation: how the two entities are written in the text, e.g. @GENE$
+    marks: List[str] = field(
+        default_factory=list
+    )  # relation: how the two entities are written in the text, e.g. @GENE$
     categories: List[CategoryConfig] = field(default_factory=list)
-    always_none: List[str] = field(default_factory=list)  # rules by which a sentence has no category
+    always_none: List[str] = field(
+        default_factory=list
+    )  # rules by which a sentence has no category
     several: str = ""  # rule for more than one category
-    precedence: List[str] = field(default_factory=list)  # primary label = first of these that the sentence has
+    precedence: List[str] = field(
+        default_factory=list
+    )  # primary label = first of these that the sentence has
     examples: List[LabelledExample] = field(default_factory=list)
-    variety: Dict[str, List[str]] = field(default_factory=dict)  # label-to-data: the attribute grid, attribute -> values
-    look_alikes: List[str] = field(default_factory=list)  # label-to-data: what hard negatives for none are made of
+    variety: Dict[str, List[str]] = field(
+        default_factory=dict
+    )  # label-to-data: the attribute grid, attribute -> values
+    look_alikes: List[str] = field(
+        default_factory=list
+    )  # label-to-data: what hard negatives for none are made of
 
 
 @dataclass
 class TaskConfig:
     name: str = MISSING
     kind: str = MISSING  # binary | multiclass | multilabel | ner | relation
-    gold_patients: Optional[int] = 10  # training patients (or documents) whose gold labels may be used; null = all
-    gold_sentences: Optional[int] = None  # the same by sentences, for corpora without patients; null = all
+    gold_patients: Optional[int] = (
+        10  # training patients (or documents) whose gold labels may be used; null = all
+    )
+    gold_sentences: Optional[int] = (
+        None  # the same by sentences, for corpora without patients; null = all
+    )
     test_fraction: float = 0.4  # of patients; ignored where the corpus publishes its split
     dev_fraction: float = 0.1
     split_seed: int = 0
-    llm_test_sentences: Optional[int] = None  # classifier=llm: score a seeded sample of the test set of this size; null = all
+    llm_test_sentences: Optional[int] = (
+        None  # classifier=llm: score a seeded sample of the test set of this size; null = all
+    )
     positive: str = ""  # relation: the label whose F1 is reported; '' = the only category
 
 
@@ -154,12 +215,18 @@ class GenerationConfig:
 class PromptConfig:
     name: str = MISSING
     version: int = MISSING  # raised when the wording changes
-    definitions: bool = True  # whether the LLM sees more than category names; false keeps facets and look-alikes out of slots too
+    # whether the LLM sees more than category names; false keeps facets and look-alikes out of slots
+    # too
+    definitions: bool = True
     n_shots: int = 0  # sentences of the training gold shown per category
-    system: Dict[str, str] = field(default_factory=dict)  # Jinja templates; keys: sentences, ner, relation (task families)
+    system: Dict[str, str] = field(
+        default_factory=dict
+    )  # Jinja templates; keys: sentences, ner, relation (task families)
     data_to_label: Dict[str, str] = field(default_factory=dict)
     label_to_data: Dict[str, str] = field(default_factory=dict)
-    entity_list: Dict[str, str] = field(default_factory=dict)  # NER: asks for entity names of a type
+    entity_list: Dict[str, str] = field(
+        default_factory=dict
+    )  # NER: asks for entity names of a type
     classify: Dict[str, str] = field(default_factory=dict)  # zero-shot; absent = data_to_label's
 
 
@@ -168,9 +235,12 @@ class LLMConfig:
     name: str = MISSING
     backend: str = MISSING  # recorded | batch_file | openai | openai_batch | transformers
     model: str = MISSING
-    endpoint: str = MISSING  # base_url of the server; 'file' for recordings and batch files. Part of every request's key
+    # base_url of the server; 'file' for recordings and batch files. Part of every request's key
+    endpoint: str = MISSING
     location: str = "remote"  # local | remote: whether text leaves the machine
-    approved_for: List[str] = field(default_factory=list)  # names of restricted corpora that an agreement lets this endpoint see
+    approved_for: List[str] = field(
+        default_factory=list
+    )  # names of restricted corpora that an agreement lets this endpoint see
     agreement: Optional[str] = None  # what that agreement is, for the log
     purpose: Optional[str] = None  # batch_file: why restricted text is exported
     # sampling, as sent
@@ -212,19 +282,26 @@ class SourceMix:
     count: Optional[int] = None  # sentences, a seeded sample; null = all
     ratio: Optional[float] = None  # of the number of gold training sentences; null = all
     weight: float = 1.0  # sample weight of its sentences
-    filter: str = "deduplicated"  # none | deduplicated | confident | round_trip (the last two deduplicate too)
+    # none | deduplicated | confident | round_trip (the last two deduplicate too)
+    filter: str = "deduplicated"
     shuffle_labels: bool = False  # control: must not help
-    repeat_to: List[str] = field(default_factory=list)  # control, gold only: repeat it up to the size it has with these, [silver, bronze]
+    repeat_to: List[str] = field(
+        default_factory=list
+    )  # control, gold only: repeat it up to the size it has with these, [silver, bronze]
 
 
 @dataclass
 class MixtureConfig:
     name: str = MISSING
-    direct: bool = False  # zero-shot: nothing is learned, the LLM is asked about the test sentences, whatever the classifier
+    # zero-shot: nothing is learned, the LLM is asked about the test sentences, whatever the
+    # classifier
+    direct: bool = False
     gold: SourceMix = field(default_factory=SourceMix)
     silver: SourceMix = field(default_factory=SourceMix)
     bronze: SourceMix = field(default_factory=SourceMix)
-    near_duplicate: float = 90.0  # rapidfuzz ratio from which two sentences of a source count as one
+    near_duplicate: float = (
+        90.0  # rapidfuzz ratio from which two sentences of a source count as one
+    )
     leakage: float = 80.0  # ratio to a test sentence from which a synthetic sentence is dropped
 
 
@@ -291,7 +368,8 @@ class CrfConfig(ClassifierConfig):
 
 @dataclass
 class LLMClassifierConfig(ClassifierConfig):
-    """The LLM asked directly (zero-shot), through the same backends; learns nothing from the mixture."""
+    """The LLM asked directly (zero-shot), through the same backends; learns nothing from the
+    mixture."""
 
 
 @dataclass
@@ -338,7 +416,8 @@ CLASSIFIER_SCHEMAS = {
 
 
 def register() -> None:
-    """Make the classes known to Hydra; conf/config.yaml names the first, conf/classifier/*.yaml the others."""
+    """Make the classes known to Hydra; conf/config.yaml names the first, conf/classifier/*.yaml the
+    others."""
     store = ConfigStore.instance()
     store.store(name="touchstone", node=Config)
     for name, node in CLASSIFIER_SCHEMAS.items():
@@ -347,10 +426,14 @@ def register() -> None:
 
 
 def _with_own_folders(store: ConfigStore, _: Any) -> ConfigStore:
-    """Copy the folders of a store, not the classes in it: Hydra copies it for every question that it asks, half of the time of --help."""
+    """Copy the folders of a store, not the classes in it: Hydra copies it for every question that
+    it asks, half of the time of --help."""
 
     def copied(folder: Dict[str, Any]) -> Dict[str, Any]:
-        return {name: copied(entry) if isinstance(entry, dict) else entry for name, entry in folder.items()}
+        return {
+            name: copied(entry) if isinstance(entry, dict) else entry
+            for name, entry in folder.items()
+        }
 
     copy = object.__new__(type(store))
     copy.repo = copied(store.repo)
@@ -358,7 +441,8 @@ def _with_own_folders(store: ConfigStore, _: Any) -> ConfigStore:
 
 
 def checked(composed: DictConfig) -> Config:
-    """Return the composed configuration as plain dataclasses, after checking ranges and rules between fields.
+    """Return the composed configuration as plain dataclasses, after checking ranges and rules
+    between fields.
 
     Raises
     ------
@@ -366,7 +450,10 @@ def checked(composed: DictConfig) -> Config:
         One line: the key, what it must be, what was found.
     """
     for place, key, choices in _unknown(composed):
-        raise UserError(f"+{place}{key}: {no_such('key', key, choices)}" + (f" (below {place[:-1]})" if place else ""))
+        raise UserError(
+            f"+{place}{key}: {no_such('key', key, choices)}"
+            + (f" (below {place[:-1]})" if place else "")
+        )
     config: Config = OmegaConf.to_object(composed)  # type: ignore[assignment]
     llm, pool, prompt = config.llm, config.corpus.pool, config.prompt
     rules: list[tuple[bool, str, Any, str]] = [
@@ -422,9 +509,24 @@ def checked(composed: DictConfig) -> Config:
                 mix.filter,
                 "none, deduplicated, confident or round_trip",
             ),
-            (mix.count is None or mix.ratio is None, f"{key}.count", mix.count, f"null where {key}.ratio is set"),
-            (mix.count is None or mix.count >= 0, f"{key}.count", mix.count, "at least 0, or null for all"),
-            (mix.ratio is None or mix.ratio >= 0, f"{key}.ratio", mix.ratio, "at least 0, or null for all"),
+            (
+                mix.count is None or mix.ratio is None,
+                f"{key}.count",
+                mix.count,
+                f"null where {key}.ratio is set",
+            ),
+            (
+                mix.count is None or mix.count >= 0,
+                f"{key}.count",
+                mix.count,
+                "at least 0, or null for all",
+            ),
+            (
+                mix.ratio is None or mix.ratio >= 0,
+                f"{key}.ratio",
+                mix.ratio,
+                "at least 0, or null for all",
+            ),
             (mix.weight > 0, f"{key}.weight", mix.weight, "more than 0"),
             (
                 set(mix.repeat_to) <= {"silver", "bronze"} if name == "gold" else not mix.repeat_to,
@@ -435,8 +537,19 @@ def checked(composed: DictConfig) -> Config:
         ]
     for stage in TEMPLATES:
         found = sorted(set(getattr(prompt, stage)) - set(FAMILIES.values()))
-        rules.append((not found, f"prompt.{stage}", found, f"templates for {', '.join(dict.fromkeys(FAMILIES.values()))}"))
-    rules += [(False, key, value, "a finite number") for key, value in _numbers(config) if not math.isfinite(value)]
+        rules.append(
+            (
+                not found,
+                f"prompt.{stage}",
+                found,
+                f"templates for {', '.join(dict.fromkeys(FAMILIES.values()))}",
+            )
+        )
+    rules += [
+        (False, key, value, "a finite number")
+        for key, value in _numbers(config)
+        if not math.isfinite(value)
+    ]
     kinds = config.classifier.kinds
     rules.append(
         (
@@ -453,7 +566,8 @@ def checked(composed: DictConfig) -> Config:
 
 
 def _unknown(node: Any, place: str = "") -> Iterator[tuple[str, str, list[str]]]:
-    """Yield place, key and the keys there are, for each key that no class has: `+key=value` lets any through."""
+    """Yield place, key and the keys there are, for each key that no class has: `+key=value` lets
+    any through."""
     if not isinstance(node, DictConfig) or not node:
         return
     known = OmegaConf.get_type(node)
@@ -474,20 +588,24 @@ def _numbers(part: Any, place: str = "") -> Iterator[tuple[str, float]]:
 
 
 def asks_directly(config: Config) -> bool:
-    """Return whether a cell is the zero-shot baseline: mixture=baseline/zero_shot with any classifier, or classifier=llm with any mixture."""
+    """Return whether a cell is the zero-shot baseline: mixture=baseline/zero_shot with any
+    classifier, or classifier=llm with any mixture."""
     return config.mixture.direct or isinstance(config.classifier, LLMClassifierConfig)
 
 
 def typed(plain: Dict[str, Any]) -> DictConfig:
-    """Return a logged configuration (config.yaml of a run) as Hydra composed it, with the classifier's own class.
+    """Return a logged configuration (config.yaml of a run) as Hydra composed it, with the
+    classifier's own class.
 
     Raises
     ------
-    UserError
-        If its classifier has the fields of no class known here: the run was made by another version.
+    UserError If its classifier has the fields of no class known here: the run was made by another
+        version.
     """
     fields = set(plain["classifier"])
-    found = [node for node in CLASSIFIER_SCHEMAS.values() if set(node.__dataclass_fields__) == fields]
+    found = [
+        node for node in CLASSIFIER_SCHEMAS.values() if set(node.__dataclass_fields__) == fields
+    ]
     if len(found) != 1:
         raise UserError(
             f"classifier={plain['classifier'].get('name')}: no classifier of this version has the fields {', '.join(sorted(fields))}"
@@ -498,6 +616,7 @@ def typed(plain: Dict[str, Any]) -> DictConfig:
 
 
 def conf_dir() -> Path:
-    """Return the folder of YAML files: ./conf where it exists (a checkout or an unpacked bundle), else the checkout's own."""
+    """Return the folder of YAML files: ./conf where it exists (a checkout or an unpacked bundle),
+    else the checkout's own."""
     here = Path.cwd() / "conf"
     return here if (here / "config.yaml").exists() else Path(__file__).resolve().parents[2] / "conf"

@@ -1,6 +1,8 @@
-"""The taxonomy: categories, definitions and precedence, the expert knowledge that prompts, parsers and tables share.
+"""The taxonomy: categories, definitions and precedence, the expert knowledge that prompts, parsers
+and tables share.
 
-Read from conf/taxonomy, one YAML a guideline. Does not render prompts (generate/prompts.py) or count anything.
+Read from conf/taxonomy, one YAML a guideline. Does not render prompts (generate/prompts.py) or
+count anything.
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ class Taxonomy:
         raise UserError(f"taxonomy {self.name}: {no_such('category', category_id, self.ids)}")
 
     def primary(self, labels: Iterable[str]) -> str:
-        """Return the one label of a sentence for single-label tasks: the first in precedence, or `none`."""
+        """Return the one label of a sentence for single-label tasks: the first in precedence, or
+        `none`."""
         present = set(labels)
         for category_id in self.precedence:
             if category_id in present:
@@ -72,9 +75,8 @@ def taxonomy_of(config: TaxonomyConfig) -> Taxonomy:
 
     Raises
     ------
-    UserError
-        No category, a repeated id, `none` as an id, a precedence that does not list each category once, or an example with an
-        unknown label.
+    UserError No category, a repeated id, `none` as an id, a precedence that does not list each
+        category once, or an example with an unknown label.
     """
     ids = [category.id for category in config.categories]
     where = f"taxonomy {config.name}"  # as the file calls itself; a copy has another file name
@@ -88,7 +90,9 @@ def taxonomy_of(config: TaxonomyConfig) -> Taxonomy:
     precedence = list(config.precedence) or ids
     if sorted(precedence) != sorted(ids):
         differing = sorted(set(precedence) ^ set(ids)) or sorted(precedence)
-        raise UserError(f"{where}: precedence must list every category once; look at {', '.join(differing)}")
+        raise UserError(
+            f"{where}: precedence must list every category once; look at {', '.join(differing)}"
+        )
     for example in config.examples:
         for label in example.labels:
             if label not in ids:

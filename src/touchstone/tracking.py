@@ -1,10 +1,13 @@
-"""The tracking store: experiments, runs and their places. With logbook.py, which writes what a cell yields, all that imports mlflow.
+"""The tracking store: experiments, runs and their places. With logbook.py, which writes what a cell
+yields, all that imports mlflow.
 
-One experiment per study, one parent run per sweep, one child run per cell; each generated data set is a run of its own that the
-cells link to. A run becomes FINISHED last, so a reader of finished runs never meets a half-written one.
-Default store: SQLite with an absolute path and an explicit artefact folder (without one, artefacts land in whatever working folder
-created the experiment). A server that does not answer is waited for: MLflow's client repeats a request MLFLOW_HTTP_REQUEST_MAX_RETRIES
-times (here 8, about 6 minutes), after which the cell fails and says how to go on. One that is only to be read must answer within 15 s.
+One experiment per study, one parent run per sweep, one child run per cell; each generated data set
+is a run of its own that the cells link to. A run becomes FINISHED last, so a reader of finished
+runs never meets a half-written one. Default store: SQLite with an absolute path and an explicit
+artefact folder (without one, artefacts land in whatever working folder created the experiment). A
+server that does not answer is waited for: MLflow's client repeats a request
+MLFLOW_HTTP_REQUEST_MAX_RETRIES times (here 8, about 6 minutes), after which the cell fails and says
+how to go on. One that is only to be read must answer within 15 s.
 """
 
 from __future__ import annotations
@@ -41,13 +44,29 @@ from touchstone.errors import UserError
 
 log = logging.getLogger(__name__)
 for _name in ("mlflow.store.db.utils", "alembic", "mlflow.tracking.fluent"):
-    logging.getLogger(_name).setLevel(logging.CRITICAL)  # a new database is no news, and what fails is raised
+    logging.getLogger(_name).setLevel(
+        logging.CRITICAL
+    )  # a new database is no news, and what fails is raised
 
-CELL, STATUS, STUDY, KIND, SWEEP = "touchstone.cell", "touchstone.status", "touchstone.study", "touchstone.kind", "touchstone.sweep"
+CELL, STATUS, STUDY, KIND, SWEEP = (
+    "touchstone.cell",
+    "touchstone.status",
+    "touchstone.study",
+    "touchstone.kind",
+    "touchstone.sweep",
+)
 PARENT = "mlflow.parentRunId"
-FOLDER, HOST, LAUNCH, COMMAND = "touchstone.sweep_dir", "touchstone.host", "touchstone.launch", "touchstone.command"
+FOLDER, HOST, LAUNCH, COMMAND = (
+    "touchstone.sweep_dir",
+    "touchstone.host",
+    "touchstone.launch",
+    "touchstone.command",
+)
 SUPERSEDED = "superseded"  # the status of a run that a later one replaced
-READING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": 3, "MLFLOW_HTTP_REQUEST_TIMEOUT": 15}  # waits of 0, 4 and 8 s
+READING = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": 3,
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": 15,
+}  # waits of 0, 4 and 8 s
 PLACES = 4  # metrics are rounded to what the run list can show
 BANNER = (
     "What is LLM-made training data worth? Rows are cells of the grid; sort by `test/macro_f1`. "
@@ -57,7 +76,8 @@ BANNER = (
 
 @dataclass(frozen=True)
 class Store:
-    """An opened tracking store: client, URI, the experiment's id, name and artefact location, and the local folder for locks."""
+    """An opened tracking store: client, URI, the experiment's id, name and artefact location, and
+    the local folder for locks."""
 
     client: MlflowClient
     uri: str
@@ -81,8 +101,9 @@ def readable_uri(uri: str) -> str:
 def open_store(uri: str | None, experiment: str, folder: str | Path) -> Store:
     """Open the store, creating database and experiment where they are missing.
 
-    Two processes that meet a missing database would race in its migration, so creation happens under a file lock, and aside: a process
-    killed in a migration leaves a database that cannot be opened again.
+    Two processes that meet a missing database would race in its migration, so creation happens
+    under a file lock, and aside: a process killed in a migration leaves a database that cannot be
+    opened again.
 
     Raises
     ------
@@ -101,9 +122,18 @@ def open_store(uri: str | None, experiment: str, folder: str | Path) -> Store:
             client = MlflowClient(tracking_uri=uri)
             found = client.get_experiment_by_name(experiment)
             if found is None:
-                location = (folder / "artifacts" / experiment).as_uri() if embedded or uri.startswith("sqlite") else None
-                tags = {"mlflow.note.content": BANNER, "mlflow.experimentKind": "custom_model_development"}
-                found = client.get_experiment(client.create_experiment(experiment, artifact_location=location, tags=tags))
+                location = (
+                    (folder / "artifacts" / experiment).as_uri()
+                    if embedded or uri.startswith("sqlite")
+                    else None
+                )
+                tags = {
+                    "mlflow.note.content": BANNER,
+                    "mlflow.experimentKind": "custom_model_development",
+                }
+                found = client.get_experiment(
+                    client.create_experiment(experiment, artifact_location=location, tags=tags)
+                )
             elif found.lifecycle_stage == "deleted":
                 raise UserError(
                     f"experiment {experiment!r} was deleted in the store; restore it, or choose another: tracking.experiment=NAME"
@@ -113,7 +143,9 @@ def open_store(uri: str | None, experiment: str, folder: str | Path) -> Store:
             f"cannot write the tracking store in {folder}: {error.strerror}; set paths.store, or a server: tracking.uri=..."
         ) from error
     except MlflowException as error:
-        raise UserError(f"cannot open the tracking store {readable_uri(uri)}: {_reason(error)}") from error
+        raise UserError(
+            f"cannot open the tracking store {readable_uri(uri)}: {_reason(error)}"
+        ) from error
     return Store(client, uri, found.experiment_id, experiment, folder, found.artifact_location)
 
 
@@ -129,14 +161,16 @@ def _create(database: Path) -> None:
 
 
 def open_existing(where: str | Path) -> Store:
-    """Open a store for reading: a folder with mlflow.db (one that somebody sent, too), the database file, or a URI.
+    """Open a store for reading: a folder with mlflow.db (one that somebody sent, too), the database
+    file, or a URI.
 
-    The store belongs to no experiment; nothing is created, and no database of something else is made into a store.
+    The store belongs to no experiment; nothing is created, and no database of something else is
+    made into a store.
 
     Raises
     ------
-    UserError
-        If there is no store, it cannot be opened by this version of MLflow, or the server does not answer within 15 s.
+    UserError If there is no store, it cannot be opened by this version of MLflow, or the server
+        does not answer within 15 s.
     """
     uri = str(where)
     folder = Path.cwd()
@@ -144,7 +178,9 @@ def open_existing(where: str | Path) -> Store:
         path = Path(uri.partition(":///")[2] or uri).expanduser().resolve()
         path = path / "mlflow.db" if path.is_dir() else path
         if not path.is_file():
-            raise UserError(f"no tracking store in {where}; run a sweep first, or name the store: --store FOLDER_OR_URI")
+            raise UserError(
+                f"no tracking store in {where}; run a sweep first, or name the store: --store FOLDER_OR_URI"
+            )
         _check_tables(path)
         folder, uri = path.parent, f"sqlite:///{path}"
     try:
@@ -152,31 +188,49 @@ def open_existing(where: str | Path) -> Store:
             mlflow.set_tracking_uri(uri)
             client = MlflowClient(tracking_uri=uri)
             client.search_experiments(max_results=1)
-    except (MlflowException, RequestException, SQLAlchemyError, ImportError, ValueError) as error:  # ImportError: of a database's driver
+    except (
+        MlflowException,
+        RequestException,
+        SQLAlchemyError,
+        ImportError,
+        ValueError,
+    ) as error:  # ImportError: of a database's driver
         if is_away(error):
             told = f"the tracking server {readable_uri(uri)} does not answer; start it, or name another store: --store FOLDER_OR_URI"
             raise UserError(told) from error
-        raise UserError(f"cannot open the tracking store {readable_uri(uri)}: {_reason(error)}") from error
+        raise UserError(
+            f"cannot open the tracking store {readable_uri(uri)}: {_reason(error)}"
+        ) from error
     return Store(client, uri, "", "", folder)
 
 
 def _check_tables(path: Path) -> None:
-    """Refuse a file that is no database of MLflow: MLflow would put its tables into any SQLite file, an empty one too."""
+    """Refuse a file that is no database of MLflow: MLflow would put its tables into any SQLite
+    file, an empty one too."""
     try:
         # rw, which creates nothing: what a killed writer left is rolled back, as MLflow would
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)) as database:
-            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            tables = {
+                name
+                for (name,) in database.execute(
+                    "SELECT name FROM sqlite_master WHERE type = 'table'"
+                )
+            }
     except sqlite3.Error as error:
         raise UserError(f"cannot open the tracking store {path}: {error}") from error
     if not {"experiments", "runs"} <= tables:
-        raise UserError(f"{path} is no tracking store: it has no tables of MLflow; name the store: --store FOLDER_OR_URI")
+        raise UserError(
+            f"{path} is no tracking store: it has no tables of MLflow; name the store: --store FOLDER_OR_URI"
+        )
 
 
 @contextmanager
 def _less_patience() -> Iterator[None]:
     """Ask a server a few times only: who reads loses nothing, and can give the command again."""
     before = {name: os.environ.get(name) for name in READING}
-    os.environ.update({name: str(min(most, int(before[name] or most))) for name, most in READING.items()})
+    os.environ.update(
+        {name: str(min(most, int(before[name] or most))) for name, most in READING.items()}
+    )
     try:
         yield
     finally:
@@ -197,7 +251,11 @@ def find_run(store: Store, run_id: str) -> Run:
     except MlflowException:
         pass
     experiments = [experiment.experiment_id for experiment in store.client.search_experiments()]
-    found = [run for run in store.client.search_runs(experiments, max_results=5000) if run.info.run_id.startswith(run_id)]
+    found = [
+        run
+        for run in store.client.search_runs(experiments, max_results=5000)
+        if run.info.run_id.startswith(run_id)
+    ]
     if len(found) != 1:
         raise UserError(
             f"{'no run' if not found else f'{len(found)} runs'} with an id that begins with {run_id!r} in {readable_uri(store.uri)}"
@@ -206,7 +264,8 @@ def find_run(store: Store, run_id: str) -> Run:
 
 
 def artifacts(store: Store, run: Run) -> Path:
-    """Return a local folder with a run's artefacts, also when the store was moved since: the paths inside it are absolute.
+    """Return a local folder with a run's artefacts, also when the store was moved since: the paths
+    inside it are absolute.
 
     Raises
     ------
@@ -215,7 +274,9 @@ def artifacts(store: Store, run: Run) -> Path:
     """
     uri = run.info.artifact_uri
     if re.match(r"(?!file:)[a-z][a-z0-9+.-]+:", uri):  # s3://..., mlflow-artifacts:/...
-        return Path(mlflow.artifacts.download_artifacts(run_id=run.info.run_id, tracking_uri=store.uri))
+        return Path(
+            mlflow.artifacts.download_artifacts(run_id=run.info.run_id, tracking_uri=store.uri)
+        )
     place = Path(uri.removeprefix("file://"))
     if place.exists():
         return place
@@ -228,12 +289,21 @@ def artifacts(store: Store, run: Run) -> Path:
     return beside
 
 
-def start_run(store: Store, name: str, *, tags: Mapping[str, str], params: Mapping[str, Any], parent: str | None = None) -> str:
+def start_run(
+    store: Store,
+    name: str,
+    *,
+    tags: Mapping[str, str],
+    params: Mapping[str, Any],
+    parent: str | None = None,
+) -> str:
     """Start a run and return its id; it stays RUNNING until `end_run`."""
     all_tags = {**tags, **({PARENT: parent} if parent else {})}
     run = store.client.create_run(store.experiment_id, run_name=name, tags=all_tags)
     if params:
-        store.client.log_batch(run.info.run_id, params=[Param(key, str(value)) for key, value in params.items()])
+        store.client.log_batch(
+            run.info.run_id, params=[Param(key, str(value)) for key, value in params.items()]
+        )
     return run.info.run_id
 
 
@@ -244,18 +314,24 @@ def end_run(store: Store, run_id: str, status: str) -> None:
 
 @contextmanager
 def failing_clearly(store: Store, run_id: str, restricted: bool = False) -> Iterator[None]:
-    """Mark the run FAILED with the traceback in error.txt when the body raises, and pass the error on.
+    """Mark the run FAILED with the traceback in error.txt when the body raises, and pass the error
+    on.
 
-    For restricted corpora the file names the error's type and place only: the message of a foreign exception could quote text.
+    For restricted corpora the file names the error's type and place only: the message of a foreign
+    exception could quote text.
     """
     try:
         yield
     except BaseException as error:
-        if not is_away(error):  # to a server that does not answer, its own failure cannot be told either
+        if not is_away(
+            error
+        ):  # to a server that does not answer, its own failure cannot be told either
             told = str(error) if isinstance(error, UserError) else _traceback(error, restricted)
             with _best_effort(run_id):
                 set_tags(store, run_id, {STATUS: type(error).__name__})
-                end_run(store, run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+                end_run(
+                    store, run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+                )
                 log_text(store, run_id, told + "\n", "error.txt")
         raise
 
@@ -287,13 +363,19 @@ def store_trouble(store: Store, error: BaseException) -> str | None:
         return f"{readable_uri(store.uri)}: {_reason(error)}; {way_out}"
     if isinstance(error, MlflowException) and "sqlite3.OperationalError" in str(error):
         return f"cannot write the tracking store {readable_uri(store.uri)}: {_reason(error)}; mend that, {way_out}"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
+    if isinstance(error, OSError) and error.errno in (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EROFS,
+    ):
         return f"cannot write {error.filename or 'a file'}: {error.strerror}; free some space, {way_out}"
     return None
 
 
 def is_away(error: BaseException) -> bool:
-    """Return whether an error says that the tracking server did not answer, or only with server errors, until MLflow's client gave up."""
+    """Return whether an error says that the tracking server did not answer, or only with server
+    errors, until MLflow's client gave up."""
     asked = isinstance(error, MlflowException) and str(error).startswith("API request to ")
     return (asked or isinstance(error, RequestException)) and not is_refused(error)
 
@@ -310,12 +392,15 @@ def _best_effort(run_id: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError) as error:
-        log.warning("the failure of run %s could not be written to the store: %s", run_id, _reason(error))
+        log.warning(
+            "the failure of run %s could not be written to the store: %s", run_id, _reason(error)
+        )
 
 
 @contextmanager
 def artifact_folder(store: Store, run_id: str) -> Iterator[Path]:
-    """Give a folder whose files become the run's artefacts: in place where the store is a local one, else uploaded at the end."""
+    """Give a folder whose files become the run's artefacts: in place where the store is a local
+    one, else uploaded at the end."""
     if store.location.startswith("file:"):
         folder = Path(store.location.removeprefix("file://")) / run_id / "artifacts"
         folder.mkdir(parents=True, exist_ok=True)
@@ -329,7 +414,11 @@ def artifact_folder(store: Store, run_id: str) -> Iterator[Path]:
 def cell_runs(store: Store, parent: str, key: str) -> list[Run]:
     """Return the runs of one cell under a parent, latest first."""
     filters = f"tags.`{PARENT}` = '{parent}' and tags.`{CELL}` = '{key}'"
-    return list(store.client.search_runs([store.experiment_id], filters, order_by=["attributes.start_time DESC"]))
+    return list(
+        store.client.search_runs(
+            [store.experiment_id], filters, order_by=["attributes.start_time DESC"]
+        )
+    )
 
 
 def supersede(store: Store, run: Run) -> None:
@@ -340,9 +429,12 @@ def supersede(store: Store, run: Run) -> None:
 
 
 def unfinished_sweeps(store: Store, key: str) -> Iterator[Run]:
-    """Yield the parents of sweeps with one command and code, latest first, up to the first that finished."""
+    """Yield the parents of sweeps with one command and code, latest first, up to the first that
+    finished."""
     filters = f"tags.`{SWEEP}` = '{key}'"
-    for run in store.client.search_runs([store.experiment_id], filters, max_results=50, order_by=["attributes.start_time DESC"]):
+    for run in store.client.search_runs(
+        [store.experiment_id], filters, max_results=50, order_by=["attributes.start_time DESC"]
+    ):
         if run.info.status == "FINISHED":
             return
         yield run
@@ -356,7 +448,8 @@ def reopen_run(store: Store, run_id: str) -> int:
 
 
 def children(store: Store, parent: str) -> list[Run]:
-    """Return the runs of a parent's cells, oldest first; a cell run again after a failure has several."""
+    """Return the runs of a parent's cells, oldest first; a cell run again after a failure has
+    several."""
     found: list[Run] = []
     token = None
     while True:
@@ -374,7 +467,8 @@ def children(store: Store, parent: str) -> list[Run]:
 
 
 def latest_children(store: Store, parent: str) -> list[Run]:
-    """Return one run per cell of a parent: the finished one, else the latest; in the order in which the cells were first started."""
+    """Return one run per cell of a parent: the finished one, else the latest; in the order in which
+    the cells were first started."""
     latest: dict[str, Run] = {}
     for run in children(store, parent):
         if run.data.tags.get(STATUS) == SUPERSEDED:
@@ -387,7 +481,9 @@ def latest_children(store: Store, parent: str) -> list[Run]:
 
 def table(store: Store, run_id: str, name: str) -> pd.DataFrame:
     """Read back a table of a cell: `tables/NAME.csv`."""
-    path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=f"tables/{name}.csv", tracking_uri=store.uri)
+    path = mlflow.artifacts.download_artifacts(
+        run_id=run_id, artifact_path=f"tables/{name}.csv", tracking_uri=store.uri
+    )
     return pd.read_csv(path, keep_default_na=False, na_values=[""])
 
 
@@ -398,7 +494,9 @@ def log_text(store: Store, run_id: str, text: str, path: str) -> None:
 
 def set_tags(store: Store, run_id: str, tags: Mapping[str, str]) -> None:
     """Set tags of a run."""
-    store.client.log_batch(run_id, tags=[RunTag(key, str(value)[:5000]) for key, value in tags.items()])
+    store.client.log_batch(
+        run_id, tags=[RunTag(key, str(value)[:5000]) for key, value in tags.items()]
+    )
 
 
 def log_metrics(store: Store, run_id: str, values: Mapping[str, float]) -> None:
@@ -422,7 +520,8 @@ def _traceback(error: BaseException, restricted: bool) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Return what an error says in one line; of a database driver's many lines, the driver's own."""
+    """Return what an error says in one line; of a database driver's many lines, the driver's
+    own."""
     if is_refused(error):
         return "the server wants a user and a password that it knows; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
     text = str(error).strip() or type(error).__name__
@@ -432,12 +531,20 @@ def _reason(error: Exception) -> str:
 
 
 class _Waiting(logging.Filter):
-    """Tells a repeated request to the tracking server in words; urllib3 prints the representation of its objects."""
+    """Tells a repeated request to the tracking server in words; urllib3 prints the representation
+    of its objects."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if str(record.msg).startswith("Retrying (") and isinstance(record.args, tuple) and record.args:
+        if (
+            str(record.msg).startswith("Retrying (")
+            and isinstance(record.args, tuple)
+            and record.args
+        ):
             left = getattr(record.args[0], "total", "some")
-            record.msg, record.args = "the tracking server does not answer; waiting, %s more tries", (left,)
+            record.msg, record.args = (
+                "the tracking server does not answer; waiting, %s more tries",
+                (left,),
+            )
         return True
 
 

@@ -1,6 +1,8 @@
-"""A corpus as the pipeline sees it: expert-labelled examples with splits, and the unlabelled pool as sentences.
+"""A corpus as the pipeline sees it: expert-labelled examples with splits, and the unlabelled pool
+as sentences.
 
-Dispatches to one reader per file format and keeps what came out in the stage cache. Does not sample gold or generate anything.
+Dispatches to one reader per file format and keeps what came out in the stage cache. Does not sample
+gold or generate anything.
 """
 
 from __future__ import annotations
@@ -49,13 +51,19 @@ class Gold:
         return self.frame[self.frame["split"] == split].reset_index(drop=True)
 
 
-def read_gold(corpus: CorpusConfig, task: TaskConfig, taxonomy: Taxonomy, data_folder: str | None, cache: str | Path) -> Gold:
+def read_gold(
+    corpus: CorpusConfig,
+    task: TaskConfig,
+    taxonomy: Taxonomy,
+    data_folder: str | None,
+    cache: str | Path,
+) -> Gold:
     """Read a corpus's expert labels and split them.
 
     Raises
     ------
-    UserError
-        For a corpus without gold, an unknown reader, a missing or malformed file, an unknown category, or an empty split.
+    UserError For a corpus without gold, an unknown reader, a missing or malformed file, an unknown
+        category, or an empty split.
     """
     if corpus.gold is None:
         raise UserError(
@@ -74,14 +82,21 @@ def read_gold(corpus: CorpusConfig, task: TaskConfig, taxonomy: Taxonomy, data_f
     def compute() -> tuple[pd.DataFrame, dict[str, Any]]:
         frame, counted = _read_gold(corpus.gold, taxonomy, data_folder)
         check(frame, taxonomy.ids)
-        frame = assign_splits(frame, test_fraction=task.test_fraction, dev_fraction=task.dev_fraction, seed=task.split_seed)
+        frame = assign_splits(
+            frame,
+            test_fraction=task.test_fraction,
+            dev_fraction=task.dev_fraction,
+            seed=task.split_seed,
+        )
         return frame, counted
 
     (frame, counted), reused = cached(cache, "gold", key, GOLD_VERSION, compute, _save, _load)
     log.info("gold: %d sentences %s", len(frame), "reused" if reused else "read and split")
     for split in ("train", "test"):
         if not (frame["split"] == split).any():
-            raise UserError(f"corpus={corpus.name}: the {split} split is empty; check corpus.gold and task.test_fraction")
+            raise UserError(
+                f"corpus={corpus.name}: the {split} split is empty; check corpus.gold and task.test_fraction"
+            )
     return Gold(frame, split_table(frame, task.split_seed), {"files": digests, **counted})
 
 
@@ -92,8 +107,9 @@ class Pool:
     Attributes
     ----------
     key : plain data that names its content; equal keys mean equal sentences.
-    parts : begins to read it: DataFrame[example_id, doc_id, patient_id, note_type, text, candidate] of whole notes, some thousand of
-        them each, in reading order. Raises UserError for a malformed file, or at the end if there was nothing to ask about.
+    parts : begins to read it: DataFrame[example_id, doc_id, patient_id, note_type, text, candidate]
+        of whole notes, some thousand of them each, in reading order. Raises UserError for a
+        malformed file, or at the end if there was nothing to ask about.
     """
 
     key: Mapping[str, Any]
@@ -101,7 +117,12 @@ class Pool:
 
 
 def read_pool(
-    corpus: CorpusConfig, seed: int, data_folder: str | None, cache: str | Path, rest_of_train: pd.DataFrame, processes: int = 1
+    corpus: CorpusConfig,
+    seed: int,
+    data_folder: str | None,
+    cache: str | Path,
+    rest_of_train: pd.DataFrame,
+    processes: int = 1,
 ) -> Pool:
     """Open the pool of a corpus.
 
@@ -109,8 +130,8 @@ def read_pool(
     ----------
     seed : of the sample of patients where `corpus.pool.max_notes` limits the pool.
     cache : keeps the segmentation of each part.
-    rest_of_train : training examples whose gold labels are not used; the pool of corpora that bring no other text. Their labels are
-        not looked at.
+    rest_of_train : training examples whose gold labels are not used; the pool of corpora that bring
+        no other text. Their labels are not looked at.
     processes : that segment, where there is more than one part.
 
     Raises
@@ -130,9 +151,14 @@ def read_pool(
         raise UserError(f"corpus.pool.reader: {no_such('reader', pool.reader, POOL_READERS)}")
     if pool.reader == "rest_of_train":
         sentences = sentences_of_examples(rest_of_train, pool, seed)
-        return Pool({"sentences": digest_rows(sentences.to_dict("records"))}, lambda: _counted(corpus, [sentences]))
+        return Pool(
+            {"sentences": digest_rows(sentences.to_dict("records"))},
+            lambda: _counted(corpus, [sentences]),
+        )
     if pool.path is None:
-        raise UserError(f"corpus.pool.path=null: corpus.pool.reader={pool.reader} needs a file of notes")
+        raise UserError(
+            f"corpus.pool.path=null: corpus.pool.reader={pool.reader} needs a file of notes"
+        )
     path = find(pool.path, data_folder)
 
     def parts() -> Iterator[pd.DataFrame]:
@@ -147,7 +173,11 @@ def _counted(corpus: CorpusConfig, parts: Iterable[pd.DataFrame]) -> Iterator[pd
     """Pass the parts on, and say at the end how much there was."""
     notes = sentences = candidates = 0
     for part in parts:
-        notes, sentences, candidates = notes + part["doc_id"].nunique(), sentences + len(part), candidates + int(part["candidate"].sum())
+        notes, sentences, candidates = (
+            notes + part["doc_id"].nunique(),
+            sentences + len(part),
+            candidates + int(part["candidate"].sum()),
+        )
         yield part
     log.info("pool: %d notes, %d sentences, %d of them candidates", notes, sentences, candidates)
     if not candidates:
@@ -157,14 +187,21 @@ def _counted(corpus: CorpusConfig, parts: Iterable[pd.DataFrame]) -> Iterator[pd
 
 
 def input_digests(corpus: CorpusConfig, data_folder: str | None) -> dict[str, str | None]:
-    """Return the digest of each file that the corpus names, None for one that is missing (reading it says so)."""
-    files = {name: str(getattr(corpus.gold, name)) for name in GOLD_FILES if getattr(corpus.gold, name)} if corpus.gold else {}
+    """Return the digest of each file that the corpus names, None for one that is missing (reading
+    it says so)."""
+    files = (
+        {name: str(getattr(corpus.gold, name)) for name in GOLD_FILES if getattr(corpus.gold, name)}
+        if corpus.gold
+        else {}
+    )
     if corpus.pool is not None and corpus.pool.path:
         files["pool"] = corpus.pool.path
     found: dict[str, str | None] = {}
     for name, path in files.items():
         try:
-            found[name] = digest_input(fold_file(path, corpus.gold.fold if corpus.gold else None, data_folder))
+            found[name] = digest_input(
+                fold_file(path, corpus.gold.fold if corpus.gold else None, data_folder)
+            )
         except (UserError, OSError):
             found[name] = None
     return found
@@ -172,24 +209,30 @@ def input_digests(corpus: CorpusConfig, data_folder: str | None) -> dict[str, st
 
 def _gold_files(gold: GoldFiles, data_folder: str | None) -> dict[str, Path]:
     names = {name: getattr(gold, name) for name in GOLD_FILES}
-    return {name: fold_file(str(value), gold.fold, data_folder) for name, value in names.items() if value}
+    return {
+        name: fold_file(str(value), gold.fold, data_folder)
+        for name, value in names.items()
+        if value
+    }
 
 
-def _read_gold(gold: GoldFiles, taxonomy: Taxonomy, data_folder: str | None) -> tuple[pd.DataFrame, dict[str, Any]]:
+def _read_gold(
+    gold: GoldFiles, taxonomy: Taxonomy, data_folder: str | None
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     if gold.reader == "labelled_notes":
-        from touchstone.data.labelled import read_labelled_notes
+        from touchstone.data.readers.labelled_notes import read_labelled_notes
 
         return read_labelled_notes(gold, taxonomy, data_folder)
     if gold.reader == "sentences_jsonl":
-        from touchstone.data.sentences import read_sentences
+        from touchstone.data.readers.sentences_jsonl import read_sentences
 
         return read_sentences(gold, taxonomy, data_folder)
     if gold.reader == "bio_tsv":
-        from touchstone.data.bio_tsv import read_bio
+        from touchstone.data.readers.bio_tsv import read_bio
 
         return read_bio(gold, data_folder)
     if gold.reader == "relation_tsv":
-        from touchstone.data.relation_tsv import read_relations
+        from touchstone.data.readers.relation_tsv import read_relations
 
         return read_relations(gold, taxonomy, data_folder)
     raise UserError(f"corpus.gold.reader: {no_such('reader', gold.reader, GOLD_READERS)}")

@@ -1,7 +1,9 @@
-"""The example table: the one shape in which sentences, spans and relations pass from stage to stage.
+"""The example table: the one shape in which sentences, spans and relations pass from stage to
+stage.
 
-A pandas frame with the columns of `COLUMNS`, checked by `check`, plus a content digest and its provenance (`Dataset`).
-Does not read corpora (`data/notes.py`, `data/sentences.py`, ...), split (`data/split.py`) or mix (`mixture.py`).
+A pandas frame with the columns of `COLUMNS`, checked by `check`, plus a content digest and its
+provenance (`Dataset`). Does not read corpora (`data/notes.py`, `data/sentences.py`, ...), split
+(`data/split.py`) or mix (`mixture.py`).
 """
 
 from __future__ import annotations
@@ -19,22 +21,46 @@ from touchstone.errors import UserError, no_such
 
 # name -> (what it holds, default). Lists are Python lists of plain values.
 COLUMNS: dict[str, tuple[str, Any]] = {
-    "example_id": ("unique id, stable across runs: corpus/document/sentence for gold and silver, request/number for bronze", None),
+    "example_id": (
+        "unique id, stable across runs: corpus/document/sentence for gold and silver, request/number for bronze",
+        None,
+    ),
     "text": ("the sentence, whitespace collapsed to single spaces", None),
-    "labels": ("list of category ids; [] is `none`. Relation tasks: ['related'] style ids of the relation that holds, [] if none", None),
-    "spans": ("list of {start, end, type}: character offsets into text, end exclusive; [] outside NER", list),
+    "labels": (
+        "list of category ids; [] is `none`. Relation tasks: ['related'] style ids of the relation that holds, [] if none",
+        None,
+    ),
+    "spans": (
+        "list of {start, end, type}: character offsets into text, end exclusive; [] outside NER",
+        list,
+    ),
     "source": ("gold | silver | bronze", None),
     "doc_id": ("note, abstract or (bronze) request the sentence comes from", None),
-    "patient_id": ("patient the document belongs to; the document's id where the corpus knows no patients", None),
+    "patient_id": (
+        "patient the document belongs to; the document's id where the corpus knows no patients",
+        None,
+    ),
     "split": ("train | dev | test, or '' while unsplit (pool, silver, bronze)", ""),
     "origin": ("digest of the file or of the LLM response it came from", ""),
-    "confidence": ("how sure the LLM said it was: high | medium | low, '' where nobody was asked", ""),
+    "confidence": (
+        "how sure the LLM said it was: high | medium | low, '' where nobody was asked",
+        "",
+    ),
     "weight": ("sample weight in training", 1.0),
     "note_type": ("kind of document, '' if unknown; shown to the LLM as context", ""),
 }
 SOURCES = ("gold", "silver", "bronze")
 SPLITS = ("train", "dev", "test", "")
-CONTENT = ("example_id", "text", "labels", "spans", "source", "doc_id", "patient_id", "split")  # what the digest covers
+CONTENT = (
+    "example_id",
+    "text",
+    "labels",
+    "spans",
+    "source",
+    "doc_id",
+    "patient_id",
+    "split",
+)  # what the digest covers
 
 
 @dataclass(frozen=True)
@@ -70,7 +96,9 @@ def examples(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     for row in rows:
         unknown = set(row) - set(COLUMNS)
         if unknown:
-            raise ValueError(f"unknown columns {sorted(unknown)}; the example table has {list(COLUMNS)}")
+            raise ValueError(
+                f"unknown columns {sorted(unknown)}; the example table has {list(COLUMNS)}"
+            )
         out = {}
         for name, (_, default) in COLUMNS.items():
             if name in row:
@@ -94,16 +122,18 @@ def check(frame: pd.DataFrame, categories: Iterable[str] | None = None) -> pd.Da
 
     Raises
     ------
-    UserError
-        Naming the first offending example by its id (never by its text): duplicate or empty id, unknown source, split or
-        category, empty text, span outside the text or of an unknown type.
+    UserError Naming the first offending example by its id (never by its text): duplicate or empty
+        id, unknown source, split or category, empty text, span outside the text or of an unknown
+        type.
     """
     missing = [name for name in COLUMNS if name not in frame.columns]
     if missing:
         raise UserError(f"the example table lacks the columns {missing}")
     repeated = frame.loc[frame["example_id"].duplicated(), "example_id"]
     if len(repeated):
-        raise UserError(f"example id '{quoted(repeated.iloc[0])}' stands twice in the table; ids must be unique")
+        raise UserError(
+            f"example id '{quoted(repeated.iloc[0])}' stands twice in the table; ids must be unique"
+        )
     known = None if categories is None else set(categories)
     for row in frame.itertuples(index=False):
         where = f"example {quoted(row.example_id)}"
@@ -118,7 +148,9 @@ def check(frame: pd.DataFrame, categories: Iterable[str] | None = None) -> pd.Da
                 raise UserError(f"{where}: {no_such('category', quoted(label), known)}")
         for span in row.spans:
             if not 0 <= span["start"] < span["end"] <= len(row.text):
-                raise UserError(f"{where}: span {span['start']}..{span['end']} is outside the text of {len(row.text)} characters")
+                raise UserError(
+                    f"{where}: span {span['start']}..{span['end']} is outside the text of {len(row.text)} characters"
+                )
             if known is not None and span["type"] not in known:
                 raise UserError(f"{where}: {no_such('entity type', quoted(span['type']), known)}")
     return frame
@@ -142,7 +174,9 @@ def read_parquet(path: str | Path) -> pd.DataFrame:
     frame = pd.read_parquet(path)
     frame["labels"] = [list(labels) for labels in frame["labels"]]
     frame["spans"] = [
-        [{"start": int(s["start"]), "end": int(s["end"]), "type": s["type"]} for s in spans] if spans is not None else []
+        [{"start": int(s["start"]), "end": int(s["end"]), "type": s["type"]} for s in spans]
+        if spans is not None
+        else []
         for spans in frame["spans"]
     ]
     return frame

@@ -1,8 +1,9 @@
 """Download a public corpus from its publisher, verified and idempotent: `touchstone fetch NAME`.
 
-What is missing comes from the urls in conf/corpus/NAME.yaml, is written aside, compared with its sha256 and renamed; what is already
-there is used, and compared too, never overwritten. A file whose checksum nobody has recorded is said to be unverified, with its digest.
-Does not read the corpora, and redistributes none of them.
+What is missing comes from the urls in conf/corpus/NAME.yaml, is written aside, compared with its
+sha256 and renamed; what is already there is used, and compared too, never overwritten. A file whose
+checksum nobody has recorded is said to be unverified, with its digest. Does not read the corpora,
+and redistributes none of them.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ def fetch(corpus: CorpusConfig, data_folder: str | Path | None, say: Say = print
 
     Raises
     ------
-    UserError
-        No source, no folder, no connection, an answer that is no archive or lacks a file, a folder that cannot be written, a checksum
-        that differs. Files fetched before the error stay, complete; none is ever left half written.
+    UserError No source, no folder, no connection, an answer that is no archive or lacks a file, a
+        folder that cannot be written, a checksum that differs. Files fetched before the error stay,
+        complete; none is ever left half written.
     """
     source = corpus.source
     if source is None or not (source.files or source.convert):
@@ -53,7 +54,9 @@ def fetch(corpus: CorpusConfig, data_folder: str | Path | None, say: Say = print
             "Get the files from their publisher and put them below paths.data"
         )
     if data_folder is None:
-        raise UserError("no folder to fetch into: set TOUCHSTONE_DATA=FOLDER, or touchstone fetch NAME --data FOLDER")
+        raise UserError(
+            "no folder to fetch into: set TOUCHSTONE_DATA=FOLDER, or touchstone fetch NAME --data FOLDER"
+        )
     folder = Path(data_folder).expanduser()
     wanted = _wanted(source)
     say(f"{corpus.name}: licence {corpus.license}; cite {corpus.citation}")
@@ -64,7 +67,9 @@ def fetch(corpus: CorpusConfig, data_folder: str | Path | None, say: Say = print
     if missing:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as aside:  # same disk as the target, so renaming is atomic
+            with tempfile.TemporaryDirectory(
+                dir=folder, prefix=".fetch-"
+            ) as aside:  # same disk as the target, so renaming is atomic
                 _fetch_missing(corpus, missing, folder, Path(aside), say)
         except zipfile.BadZipFile:
             raise UserError(f"{source.url}: the archive is damaged. Try again") from None
@@ -93,18 +98,27 @@ def corpus_named(name: str) -> CorpusConfig:
     path = folder / f"{name}.yaml"
     try:
         given = OmegaConf.load(path)
-        parents = [parent for parent in given.pop("defaults", []) if parent != "_self_"]  # a variant names its parent, as for Hydra
+        parents = [
+            parent for parent in given.pop("defaults", []) if parent != "_self_"
+        ]  # a variant names its parent, as for Hydra
         layers = [OmegaConf.load(folder / f"{parent}.yaml") for parent in parents]
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(CorpusConfig), *layers, given))  # type: ignore[return-value]
+        return OmegaConf.to_object(
+            OmegaConf.merge(OmegaConf.structured(CorpusConfig), *layers, given)
+        )  # type: ignore[return-value]
     except OmegaConfBaseException as error:
         raise UserError(f"{path}: {str(error).splitlines()[0]}") from None
 
 
 def add_cli(subparsers: Any) -> None:
-    """Add `fetch NAME [--data FOLDER]` to the command line; its `run` takes the parsed arguments and returns the exit code."""
-    parser = subparsers.add_parser("fetch", help="download a public corpus from its publisher, verified")
+    """Add `fetch NAME [--data FOLDER]` to the command line; its `run` takes the parsed arguments
+    and returns the exit code."""
+    parser = subparsers.add_parser(
+        "fetch", help="download a public corpus from its publisher, verified"
+    )
     parser.add_argument("name", metavar="NAME", help="a corpus of conf/corpus, e.g. ncbi_disease")
-    parser.add_argument("--data", metavar="FOLDER", help="where to; default: the folder in TOUCHSTONE_DATA")
+    parser.add_argument(
+        "--data", metavar="FOLDER", help="where to; default: the folder in TOUCHSTONE_DATA"
+    )
     parser.set_defaults(run=_run)
 
 
@@ -116,17 +130,23 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _wanted(source: Source) -> dict[str, str]:
-    """Return file below the data folder -> where it comes from (url, member of the archive, or name of a conversion)."""
+    """Return file below the data folder -> where it comes from (url, member of the archive, or name
+    of a conversion)."""
     out = {}
     for name, origin in source.files.items():
         if "{fold}" in name:
-            out |= {name.replace("{fold}", str(fold)): origin.replace("{fold}", str(fold)) for fold in FOLDS}
+            out |= {
+                name.replace("{fold}", str(fold)): origin.replace("{fold}", str(fold))
+                for fold in FOLDS
+            }
         else:
             out[name] = origin
     return out | source.convert
 
 
-def _fetch_missing(corpus: CorpusConfig, missing: dict[str, str], folder: Path, aside: Path, say: Say) -> None:
+def _fetch_missing(
+    corpus: CorpusConfig, missing: dict[str, str], folder: Path, aside: Path, say: Say
+) -> None:
     source = corpus.source
     archive = aside / "archive.zip"
     if source.url:
@@ -143,7 +163,11 @@ def _fetch_missing(corpus: CorpusConfig, missing: dict[str, str], folder: Path, 
             _download(origin, part, say)
         else:
             with zipfile.ZipFile(archive) as opened:
-                part.write_bytes(_converted(opened, origin) if name in source.convert else _member(opened, origin, source.url))
+                part.write_bytes(
+                    _converted(opened, origin)
+                    if name in source.convert
+                    else _member(opened, origin, source.url)
+                )
         _verify(part, name, corpus, say, "fetched")
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -161,14 +185,24 @@ def _download(url: str, to: Path, say: Say) -> None:
         raise UserError(
             f"{url}: the server answered {error.code} ({error.reason}). If the publisher moved the file, change the url in conf/corpus"
         ) from None
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-        raise UserError(f"{url}: no answer ({getattr(error, 'reason', error)}). Try again, or put the files there by hand") from None
+    except (
+        urllib.error.URLError,
+        http.client.HTTPException,
+        TimeoutError,
+        ConnectionError,
+    ) as error:
+        raise UserError(
+            f"{url}: no answer ({getattr(error, 'reason', error)}). Try again, or put the files there by hand"
+        ) from None
     if expected is not None and to.stat().st_size != int(expected):
-        raise UserError(f"{url}: the connection broke after {to.stat().st_size} of {expected} bytes. Try again")
+        raise UserError(
+            f"{url}: the connection broke after {to.stat().st_size} of {expected} bytes. Try again"
+        )
 
 
 def _member(archive: zipfile.ZipFile, end: str, url: str) -> bytes:
-    """Read the one member whose path ends in `end`: archives differ in the folder they wrap around their files."""
+    """Read the one member whose path ends in `end`: archives differ in the folder they wrap around
+    their files."""
     found = [name for name in archive.namelist() if f"/{name}".endswith(f"/{end}")]
     if len(found) != 1:
         raise UserError(
@@ -190,7 +224,11 @@ def _converted(archive: zipfile.ZipFile, how: str) -> bytes:
 def _verify(path: Path, name: str, corpus: CorpusConfig, say: Say, how: str) -> None:
     expected = corpus.source.sha256s.get(name)
     found = _check(path, expected, name if how == "fetched" else str(path), corpus)
-    say(f"{name}: {how}, verified" if expected else f"{name}: {how}, not verified: no checksum known; its sha256 is {found}")
+    say(
+        f"{name}: {how}, verified"
+        if expected
+        else f"{name}: {how}, not verified: no checksum known; its sha256 is {found}"
+    )
 
 
 def _check(path: Path, expected: str | None, what: str, corpus: CorpusConfig) -> str:

@@ -1,9 +1,11 @@
-"""Where corpus files are, and how a line of one is read: every fault names the file and the line, never the text.
+"""Where corpus files are, and how a line of one is read: every fault names the file and the line,
+never the text.
 
-A file that is not what the configuration says may hold text where a name or a label was expected (no header line, another field), so
-whatever a message quotes from a file goes through `quoted`.
+A file that is not what the configuration says may hold text where a name or a label was expected
+(no header line, another field), so whatever a message quotes from a file goes through `quoted`.
 
-Does not know what the fields mean (`notes.py`, `labelled.py`, `sentences.py`) and downloads nothing.
+Does not know what the fields mean (`notes.py`, `labelled.py`, `sentences.py`) and downloads
+nothing.
 """
 
 from __future__ import annotations
@@ -27,14 +29,17 @@ from touchstone.llm.guard import redacted
 DEMO = Path(touchstone.demo.__file__).parent
 LONGEST_QUOTE = 40  # characters
 LONGEST_ID = 100  # characters
-LABEL = re.compile(r"(?:[\w/-]+(?:\.[\w/-]+)*(?: (?=\S)|$)){0,3}")  # up to three words, without the point that ends a sentence
+LABEL = re.compile(
+    r"(?:[\w/-]+(?:\.[\w/-]+)*(?: (?=\S)|$)){0,3}"
+)  # up to three words, without the point that ends a sentence
 Row = tuple[int, Mapping[str, Any]]  # line of the file on which the record begins, and the record
 
 
 def find(path: str | Path, data_folder: str | Path | None = None) -> Path:
     """Return the file that a corpus names.
 
-    A relative path is looked for in `data_folder` (paths.data), then in the built-in demo, then in the working folder.
+    A relative path is looked for in `data_folder` (paths.data), then in the built-in demo, then in
+    the working folder.
 
     Raises
     ------
@@ -54,8 +59,12 @@ def find(path: str | Path, data_folder: str | Path | None = None) -> Path:
     for folder in folders.values():
         if folder is not None and (folder / given).exists():
             return _file(folder / given)
-    looked = "; ".join(f"{name} ({folder})" if folder else f"{name} (not set)" for name, folder in folders.items())
-    raise UserError(f"{given}: no such file. Looked in {looked}. Set paths.data=FOLDER or TOUCHSTONE_DATA to where your corpora are")
+    looked = "; ".join(
+        f"{name} ({folder})" if folder else f"{name} (not set)" for name, folder in folders.items()
+    )
+    raise UserError(
+        f"{given}: no such file. Looked in {looked}. Set paths.data=FOLDER or TOUCHSTONE_DATA to where your corpora are"
+    )
 
 
 def _file(path: Path) -> Path:
@@ -67,8 +76,8 @@ def _file(path: Path) -> Path:
 def fold_file(name: str, fold: int | None, data_folder: str | Path | None) -> Path:
     """Return a file whose name may hold `{fold}`.
 
-    Fold 1 alone, the one of the BLURB benchmark, is often kept without a folder of its own: where `gad/1/train.tsv` is absent,
-    `gad/train.tsv` is read as fold 1.
+    Fold 1 alone, the one of the BLURB benchmark, is often kept without a folder of its own: where
+    `gad/1/train.tsv` is absent, `gad/train.tsv` is read as fold 1.
 
     Raises
     ------
@@ -79,7 +88,9 @@ def fold_file(name: str, fold: int | None, data_folder: str | Path | None) -> Pa
         return find(name, data_folder)
     if fold is None:
         raise UserError(f"{name}: which fold? Set corpus.gold.fold=NUMBER, from 1")
-    candidates = [name.replace("{fold}", str(fold))] + ([name.replace("{fold}/", "")] if fold == 1 else [])
+    candidates = [name.replace("{fold}", str(fold))] + (
+        [name.replace("{fold}/", "")] if fold == 1 else []
+    )
     errors = []
     for candidate in candidates:
         try:
@@ -90,7 +101,8 @@ def fold_file(name: str, fold: int | None, data_folder: str | Path | None) -> Pa
 
 
 def open_text(path: Path) -> IO[str]:
-    """Open a text file, `.gz` or not, as UTF-8 with or without byte order mark, line ends untouched."""
+    """Open a text file, `.gz` or not, as UTF-8 with or without byte order mark, line ends
+    untouched."""
     opener = gzip.open if path.suffix == ".gz" else open
     return opener(path, "rt", encoding="utf-8-sig", newline="")  # type: ignore[operator]
 
@@ -101,20 +113,23 @@ def opened(path: Path) -> Iterator[IO[str]]:
 
     Raises
     ------
-    UserError
-        Naming the file, where reading it shows that it is not UTF-8, or no whole gzip file though its name says so.
+    UserError Naming the file, where reading it shows that it is not UTF-8, or no whole gzip file
+        though its name says so.
     """
     try:
         with open_text(path) as handle:
             yield handle
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 (byte 0x{error.object[error.start]:02x}). Convert it, for example with iconv") from None
+        raise UserError(
+            f"{path}: not UTF-8 (byte 0x{error.object[error.start]:02x}). Convert it, for example with iconv"
+        ) from None
     except (EOFError, gzip.BadGzipFile, zlib.error):
         raise UserError(f"{path}: damaged or cut gzip file. Copy it again") from None
 
 
 def quoted(value: str) -> str:
-    """Return a value of a file as a message may show it: as it is where it looks like a name or a label, else its length and digest.
+    """Return a value of a file as a message may show it: as it is where it looks like a name or a
+    label, else its length and digest.
 
     Examples
     --------
@@ -128,27 +143,31 @@ def listed(names: Iterable[str]) -> str:
     """Return the fields of a record as a message may show them; see `quoted`."""
     names = list(names)
     strange = any(quoted(name) != name for name in names)
-    return ", ".join(map(quoted, names)) + ("; are these the names of columns, or has the file no header line?" if strange else "")
+    return ", ".join(map(quoted, names)) + (
+        "; are these the names of columns, or has the file no header line?" if strange else ""
+    )
 
 
 def rows(path: Path) -> Iterator[Row]:
-    """Read the records of a JSONL, CSV or TSV file (`.gz` or not), one by one; blank lines are skipped.
+    """Read the records of a JSONL, CSV or TSV file (`.gz` or not), one by one; blank lines are
+    skipped.
 
     Yields
     ------
-    (line, record) : line of the file on which the record begins (from 1), and its fields. Values of CSV and TSV are strings; quoted
-    line breaks belong to the value. TSV fields are not quoted.
+    (line, record) : line of the file on which the record begins (from 1), and its fields. Values of
+    CSV and TSV are strings; quoted line breaks belong to the value. TSV fields are not quoted.
 
     Raises
     ------
-    UserError
-        With file and line: not UTF-8, a line that is no JSON object, a row with more or fewer fields than the header, no header, a header
-        that names a column twice.
+    UserError With file and line: not UTF-8, a line that is no JSON object, a row with more or fewer
+        fields than the header, no header, a header that names a column twice.
     """
     kind = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
     readers = {".jsonl": _jsonl, ".csv": _csv, ".tsv": _tsv}
     if kind not in readers:
-        raise UserError(f"{path}: unknown kind of file. Its name must end in {', '.join(readers)}, or one of these with .gz")
+        raise UserError(
+            f"{path}: unknown kind of file. Its name must end in {', '.join(readers)}, or one of these with .gz"
+        )
     with opened(path) as handle:
         yield from readers[kind](handle, path)
 
@@ -160,15 +179,23 @@ def text_field(record: Mapping[str, Any], name: str, *, path: Path, line: int, k
     ----------
     record, name : the record, and the field to read.
     path, line : where the record stands, for the message.
-    key : the configuration key that names the field, e.g. `corpus.pool.text_field`, for the message.
+    key : the configuration key that names the field, e.g. `corpus.pool.text_field`, for the
+        message.
 
     Raises
     ------
-    UserError
-        If there is no such field, listing those there are and the override to use, or if it is not a string.
+    UserError If there is no such field, listing those there are and the override to use, or if it
+        is not a string.
     """
     texts = [other for other, value in record.items() if isinstance(value, str)]
-    value = _field(record, name, path, line, key, max(texts, key=lambda other: len(record[other]), default="FIELD"))
+    value = _field(
+        record,
+        name,
+        path,
+        line,
+        key,
+        max(texts, key=lambda other: len(record[other]), default="FIELD"),
+    )
     if isinstance(value, str):
         return value
     raise UserError(f'{path}, line {line}: field "{name}" must be a string, not {_kind(value)}')
@@ -179,13 +206,22 @@ def id_field(record: Mapping[str, Any], name: str, *, path: Path, line: int, key
 
     Raises
     ------
-    UserError
-        If it is neither a non-empty string nor a whole number; or longer than `LONGEST_ID` or of several lines, as only a text is: ids stand
-        in every table, also where the text of a restricted corpus does not.
+    UserError If it is neither a non-empty string nor a whole number; or longer than `LONGEST_ID` or
+        of several lines, as only a text is: ids stand in every table, also where the text of a
+        restricted corpus does not.
     """
-    value = _field(record, name, path, line, key, next((other for other in record if other.lower().endswith("id")), "FIELD"))
+    value = _field(
+        record,
+        name,
+        path,
+        line,
+        key,
+        next((other for other in record if other.lower().endswith("id")), "FIELD"),
+    )
     if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
-        raise UserError(f'{path}, line {line}: field "{name}" must be a name or a whole number, not {_kind(value)}')
+        raise UserError(
+            f'{path}, line {line}: field "{name}" must be a name or a whole number, not {_kind(value)}'
+        )
     if len(str(value)) > LONGEST_ID or len(str(value).splitlines()) > 1:
         raise UserError(
             f'{path}, line {line}: field "{name}" must be an id, at most {LONGEST_ID} characters in one line. Name the one to read: {key}=FIELD'
@@ -193,15 +229,25 @@ def id_field(record: Mapping[str, Any], name: str, *, path: Path, line: int, key
     return str(value)
 
 
-def _field(record: Mapping[str, Any], name: str, path: Path, line: int, key: str, likely: str) -> Any:
+def _field(
+    record: Mapping[str, Any], name: str, path: Path, line: int, key: str, likely: str
+) -> Any:
     if name in record:
         return record[name]
     likely = likely if quoted(likely) == likely else "FIELD"
-    raise UserError(f'{path}, line {line}: no field "{name}" (fields: {listed(record)}). Name the one to read: {key}={likely}')
+    raise UserError(
+        f'{path}, line {line}: no field "{name}" (fields: {listed(record)}). Name the one to read: {key}={likely}'
+    )
 
 
 def _kind(value: Any) -> str:
-    names = {dict: "an object", list: "a list", str: "an empty string", bool: "true or false", type(None): "null"}
+    names = {
+        dict: "an object",
+        list: "a list",
+        str: "an empty string",
+        bool: "true or false",
+        type(None): "null",
+    }
     return names.get(type(value), "a number")
 
 
@@ -211,30 +257,42 @@ def _jsonl(handle: IO[str], path: Path) -> Iterator[Row]:
             continue
         try:
             record = json.loads(line)
-            if "\\ud" in line.lower():  # half of a surrogate pair is JSON, but no text that can be written anywhere
+            if (
+                "\\ud" in line.lower()
+            ):  # half of a surrogate pair is JSON, but no text that can be written anywhere
                 json.dumps(record, ensure_ascii=False).encode()
         except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number}: not JSON ({error.msg.removesuffix(' at')} at column {error.colno})") from None
+            raise UserError(
+                f"{path}, line {number}: not JSON ({error.msg.removesuffix(' at')} at column {error.colno})"
+            ) from None
         except UnicodeEncodeError:
             raise UserError(
                 f"{path}, line {number}: holds \\ud800 or another half of a character; write the whole one, or U+FFFD"
             ) from None
         except RecursionError:
-            raise UserError(f"{path}, line {number}: nested too deeply; a record has its values one or two levels below") from None
+            raise UserError(
+                f"{path}, line {number}: nested too deeply; a record has its values one or two levels below"
+            ) from None
         except ValueError:  # more digits than Python reads
-            raise UserError(f"{path}, line {number}: a number that is too long to be read; write it as a string") from None
+            raise UserError(
+                f"{path}, line {number}: a number that is too long to be read; write it as a string"
+            ) from None
         if not isinstance(record, dict):
             raise UserError(f"{path}, line {number}: must be a JSON object, not {_kind(record)}")
         yield number, record
 
 
 def _csv(handle: IO[str], path: Path) -> Iterator[Row]:
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # a note may be longer than the 131,072 characters of the default
+    csv.field_size_limit(
+        min(sys.maxsize, 2**31 - 1)
+    )  # a note may be longer than the 131,072 characters of the default
     reader = csv.reader(handle, strict=True)
     try:
         header = next(reader, None)
         if not header:
-            raise UserError(f"{path}: empty, a header line with the names of the columns was expected")
+            raise UserError(
+                f"{path}: empty, a header line with the names of the columns was expected"
+            )
         check_header(header, path)
         before = reader.line_num
         for values in reader:
@@ -260,14 +318,21 @@ def _tsv(handle: IO[str], path: Path) -> Iterator[Row]:
 
 
 def check_header(names: list[str], path: Path) -> list[str]:
-    """Return the names of the columns; one that stands twice is an error, since only one of the two could be read."""
-    repeated = [name for name, count in Counter(names).items() if count > 1 and name]  # empty ones: commas after the last column
+    """Return the names of the columns; one that stands twice is an error, since only one of the two
+    could be read."""
+    repeated = [
+        name for name, count in Counter(names).items() if count > 1 and name
+    ]  # empty ones: commas after the last column
     if repeated:
-        raise UserError(f'{path}: the header names the column "{quoted(repeated[0])}" twice (columns: {listed(names)}). Rename one of them')
+        raise UserError(
+            f'{path}: the header names the column "{quoted(repeated[0])}" twice (columns: {listed(names)}). Rename one of them'
+        )
     return names
 
 
 def _record(header: list[str], values: list[str], path: Path, line: int) -> dict[str, str]:
     if len(values) != len(header):
-        raise UserError(f"{path}, line {line}: {len(values)} columns where the header names {len(header)} ({listed(header)})")
+        raise UserError(
+            f"{path}, line {line}: {len(values)} columns where the header names {len(header)} ({listed(header)})"
+        )
     return dict(zip(header, values, strict=True))

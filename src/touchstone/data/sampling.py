@@ -12,8 +12,9 @@ from collections.abc import Mapping
 def sample_patients(counts: Mapping[str, int], max_notes: int, seed: int) -> dict[str, int]:
     """Choose patients in a seeded random order until `max_notes` notes are reached.
 
-    Patients are ordered by the sha256 of seed and id, so that neither the order of the file nor other patients change who comes first:
-    a smaller sample is a subset of a larger one, and the same patients are chosen on every machine.
+    Patients are ordered by the sha256 of seed and id, so that neither the order of the file nor
+    other patients change who comes first: a smaller sample is a subset of a larger one, and the
+    same patients are chosen on every machine.
 
     Parameters
     ----------
@@ -23,12 +24,15 @@ def sample_patients(counts: Mapping[str, int], max_notes: int, seed: int) -> dic
 
     Returns
     -------
-    dict of patient -> how many of their notes to take, in the order of the file: all of them, fewer only for the last patient chosen.
-    The values add up to `max_notes`, or to all notes if there are fewer.
+    dict of patient -> how many of their notes to take, in the order of the file: all of them, fewer
+    only for the last patient chosen. The values add up to `max_notes`, or to all notes if there are
+    fewer.
     """
     quota: dict[str, int] = {}
     left = max_notes
-    for patient in sorted(counts, key=lambda name: hashlib.sha256(f"{seed}\t{name}".encode()).digest()):
+    for patient in sorted(
+        counts, key=lambda name: hashlib.sha256(f"{seed}\t{name}".encode()).digest()
+    ):
         if left <= 0:
             break
         quota[patient] = min(counts[patient], left)

@@ -1,8 +1,11 @@
-"""Big pools in shards: notes are read, segmented and labelled a few thousand at a time, and what was done is not done again.
+"""Big pools in shards: notes are read, segmented and labelled a few thousand at a time, and what
+was done is not done again.
 
-A shard is a run of notes in the order of the file with a key made of their ids and texts, so work that was stored under it (here the
-segmentation; in the same way the LLM's labels, under the responses' own keys) is found again after a kill, by another process, or with
-another number of processes. Memory holds a few shards, never the pool. Does not filter (data/noteevents.py, data/notes.py).
+A shard is a run of notes in the order of the file with a key made of their ids and texts, so work
+that was stored under it (here the segmentation; in the same way the LLM's labels, under the
+responses' own keys) is found again after a kill, by another process, or with another number of
+processes. Memory holds a few shards, never the pool. Does not filter (data/noteevents.py,
+data/notes.py).
 """
 
 from __future__ import annotations
@@ -19,8 +22,8 @@ from pathlib import Path
 import pandas as pd
 
 from touchstone.cache import cached
-from touchstone.data.notes import COLUMNS, iter_notes
 from touchstone.data.pool import segment_notes
+from touchstone.data.readers.notes import COLUMNS, iter_notes
 from touchstone.data.segment import VERSION
 from touchstone.digest import digest
 from touchstone.schema import PoolFiles
@@ -46,12 +49,15 @@ class Shard:
     notes: pd.DataFrame
 
 
-def iter_shards(path: Path, pool: PoolFiles, seed: int, *, size: int = SHARD_NOTES, shown: bool = True) -> Iterator[Shard]:
+def iter_shards(
+    path: Path, pool: PoolFiles, seed: int, *, size: int = SHARD_NOTES, shown: bool = True
+) -> Iterator[Shard]:
     """Read a pool of any size shard by shard.
 
     Parameters
     ----------
-    path, pool, seed : as for `notes.iter_notes` and `noteevents.iter_noteevents`; `pool.reader` says which.
+    path, pool, seed : as for `notes.iter_notes` and `noteevents.iter_noteevents`; `pool.reader`
+        says which.
     size : notes in a shard; the last has fewer. Another size makes other shards.
     shown : whether to show progress.
 
@@ -66,7 +72,8 @@ def iter_shards(path: Path, pool: PoolFiles, seed: int, *, size: int = SHARD_NOT
 def segment_shards(
     shards: Iterable[Shard], candidates: str | None, *, cache: str | Path, processes: int = 1
 ) -> Iterator[tuple[Shard, pd.DataFrame]]:
-    """Segment shards, in order, on several processes; a shard whose sentences are in the cache is not segmented again.
+    """Segment shards, in order, on several processes; a shard whose sentences are in the cache is
+    not segmented again.
 
     Parameters
     ----------
@@ -83,7 +90,10 @@ def segment_shards(
     source = iter(shards)
     head = list(islice(source, 2))
     if processes == 1 or len(head) < 2:
-        results = ((shard, *_segmented(shard.key, shard.notes, candidates, cache)) for shard in chain(head, source))
+        results = (
+            (shard, *_segmented(shard.key, shard.notes, candidates, cache))
+            for shard in chain(head, source)
+        )
     else:
         results = _in_parallel(chain(head, source), candidates, cache, processes)
     for shard, sentences, hit in results:
@@ -102,7 +112,12 @@ def _in_parallel(
         try:
             while True:
                 for shard in islice(source, processes + 1 - len(waiting)):
-                    waiting.append((shard, workers.submit(_segmented, shard.key, shard.notes, candidates, cache)))
+                    waiting.append(
+                        (
+                            shard,
+                            workers.submit(_segmented, shard.key, shard.notes, candidates, cache),
+                        )
+                    )
                 if not waiting:
                     return
                 shard, future = waiting.popleft()
@@ -111,7 +126,9 @@ def _in_parallel(
             workers.shutdown(cancel_futures=True)
 
 
-def _segmented(key: str, notes: pd.DataFrame, candidates: str | None, cache: str | Path) -> tuple[pd.DataFrame, bool]:
+def _segmented(
+    key: str, notes: pd.DataFrame, candidates: str | None, cache: str | Path
+) -> tuple[pd.DataFrame, bool]:
     return cached(
         cache,
         STAGE,
@@ -123,9 +140,11 @@ def _segmented(key: str, notes: pd.DataFrame, candidates: str | None, cache: str
     )
 
 
-def _frames(path: Path, pool: PoolFiles, seed: int, size: int, shown: bool) -> Iterator[pd.DataFrame]:
+def _frames(
+    path: Path, pool: PoolFiles, seed: int, size: int, shown: bool
+) -> Iterator[pd.DataFrame]:
     if pool.reader != "notes":
-        from touchstone.data.noteevents import iter_noteevents
+        from touchstone.data.readers.noteevents import iter_noteevents
 
         yield from iter_noteevents(path, pool, seed, shown=shown)
         return

@@ -1,7 +1,9 @@
-"""Splits by patient: no patient's sentences stand on both sides, and scarce gold is a nested subset of the training patients.
+"""Splits by patient: no patient's sentences stand on both sides, and scarce gold is a nested subset
+of the training patients.
 
-Stratified as far as whole patients allow, seeded, and a table of its own (`patient_id, split, order`) that is logged with the run.
-Corpora that publish a split keep it; only a missing dev part is cut from their training documents.
+Stratified as far as whole patients allow, seeded, and a table of its own (`patient_id, split,
+order`) that is logged with the run. Corpora that publish a split keep it; only a missing dev part
+is cut from their training documents.
 """
 
 from __future__ import annotations
@@ -14,17 +16,21 @@ from touchstone.errors import UserError
 DRAWS = 200  # seeded random splits, of which the most balanced one is taken
 
 
-def assign_splits(frame: pd.DataFrame, *, test_fraction: float, dev_fraction: float, seed: int) -> pd.DataFrame:
+def assign_splits(
+    frame: pd.DataFrame, *, test_fraction: float, dev_fraction: float, seed: int
+) -> pd.DataFrame:
     """Fill the `split` column of an example table by patient.
 
-    Of `DRAWS` random assignments of whole patients the one is taken in which each category's share of sentences, `none` included, is
-    closest to its share in the whole corpus, in the worst case over splits and categories (largest absolute difference).
+    Of `DRAWS` random assignments of whole patients the one is taken in which each category's share
+    of sentences, `none` included, is closest to its share in the whole corpus, in the worst case
+    over splits and categories (largest absolute difference).
 
     Parameters
     ----------
-    frame : example table; rows with a split already set keep it (published splits). If such a corpus has no dev part, `dev_fraction`
-        of its training documents become dev.
-    test_fraction, dev_fraction : of patients, rounded; at least one patient each where the fraction is not 0.
+    frame : example table; rows with a split already set keep it (published splits). If such a
+        corpus has no dev part, `dev_fraction` of its training documents become dev.
+    test_fraction, dev_fraction : of patients, rounded; at least one patient each where the fraction
+        is not 0.
     seed : of the draws.
 
     Raises
@@ -41,25 +47,34 @@ def assign_splits(frame: pd.DataFrame, *, test_fraction: float, dev_fraction: fl
             frame.loc[train.index, "split"] = train["patient_id"].map(parts).to_numpy()
         return frame
     if published.any():
-        raise UserError(f"example {frame.loc[~published, 'example_id'].iloc[0]} has no split while others have one")
+        raise UserError(
+            f"example {frame.loc[~published, 'example_id'].iloc[0]} has no split while others have one"
+        )
     parts = _draw(frame, {"test": test_fraction, "dev": dev_fraction}, seed)
     frame["split"] = frame["patient_id"].map(parts).to_numpy()
     return frame
 
 
 def training_order(frame: pd.DataFrame, seed: int) -> list[str]:
-    """Return the training patients in one seeded order, so that fewer gold patients are always a subset of more."""
-    patients = np.array(sorted(frame.loc[frame["split"] == "train", "patient_id"].unique()), dtype=object)
+    """Return the training patients in one seeded order, so that fewer gold patients are always a
+    subset of more."""
+    patients = np.array(
+        sorted(frame.loc[frame["split"] == "train", "patient_id"].unique()), dtype=object
+    )
     return list(np.random.default_rng([seed, 1]).permutation(patients))
 
 
-def scarce_gold(frame: pd.DataFrame, *, patients: int | None, sentences: int | None, seed: int) -> pd.DataFrame:
-    """Return the training rows whose gold labels may be used: those of the first `patients`, cut to the first `sentences`.
+def scarce_gold(
+    frame: pd.DataFrame, *, patients: int | None, sentences: int | None, seed: int
+) -> pd.DataFrame:
+    """Return the training rows whose gold labels may be used: those of the first `patients`, cut to
+    the first `sentences`.
 
     Parameters
     ----------
     frame : example table with splits.
-    patients, sentences : None for all. Sentences are counted along the order of patients, in reading order within each.
+    patients, sentences : None for all. Sentences are counted along the order of patients, in
+        reading order within each.
     seed : of the order of patients.
 
     Raises
@@ -70,7 +85,9 @@ def scarce_gold(frame: pd.DataFrame, *, patients: int | None, sentences: int | N
     order = training_order(frame, seed)
     train = frame[frame["split"] == "train"]
     if patients is not None and patients > len(order):
-        raise UserError(f"task.gold_patients={patients}: the training split has {len(order)} patients; use at most that, or null for all")
+        raise UserError(
+            f"task.gold_patients={patients}: the training split has {len(order)} patients; use at most that, or null for all"
+        )
     kept = order[:patients]
     rank = {patient: index for index, patient in enumerate(kept)}
     chosen = train[train["patient_id"].isin(rank)]
@@ -85,9 +102,14 @@ def scarce_gold(frame: pd.DataFrame, *, patients: int | None, sentences: int | N
 
 
 def split_table(frame: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Return the saved form of a split: patient_id, split, order (position among training patients, from 0; -1 elsewhere), n_sentences."""
+    """Return the saved form of a split: patient_id, split, order (position among training patients,
+    from 0; -1 elsewhere), n_sentences."""
     order = {patient: index for index, patient in enumerate(training_order(frame, seed))}
-    table = frame.groupby("patient_id", sort=True).agg(split=("split", "first"), n_sentences=("example_id", "size")).reset_index()
+    table = (
+        frame.groupby("patient_id", sort=True)
+        .agg(split=("split", "first"), n_sentences=("example_id", "size"))
+        .reset_index()
+    )
     table["order"] = [order.get(patient, -1) for patient in table["patient_id"]]
     return table[["patient_id", "split", "order", "n_sentences"]]
 
@@ -95,7 +117,10 @@ def split_table(frame: pd.DataFrame, seed: int) -> pd.DataFrame:
 def _draw(frame: pd.DataFrame, fractions: dict[str, float], seed: int) -> dict[str, str]:
     """Assign each patient to one of `fractions`, the rest to train."""
     patients = np.array(sorted(frame["patient_id"].unique()), dtype=object)
-    sizes = {name: max(1, round(fraction * len(patients))) if fraction else 0 for name, fraction in fractions.items()}
+    sizes = {
+        name: max(1, round(fraction * len(patients))) if fraction else 0
+        for name, fraction in fractions.items()
+    }
     if sum(sizes.values()) >= len(patients):
         raise UserError(
             f"{len(patients)} patients cannot be split into {' + '.join(f'{n} {name}' for name, n in sizes.items())} and at least 1 train"
@@ -108,7 +133,10 @@ def _draw(frame: pd.DataFrame, fractions: dict[str, float], seed: int) -> dict[s
     best, best_distance = names, np.inf
     for _ in range(DRAWS):
         drawn = random.permutation(names)
-        shares = [counts[drawn == name].sum(axis=0) / max(1, counts[drawn == name].sum()) for name in dict.fromkeys(names)]
+        shares = [
+            counts[drawn == name].sum(axis=0) / max(1, counts[drawn == name].sum())
+            for name in dict.fromkeys(names)
+        ]
         distance = max(float(np.abs(share - overall).max()) for share in shares)
         if distance < best_distance:
             best, best_distance = drawn, distance
@@ -116,10 +144,17 @@ def _draw(frame: pd.DataFrame, fractions: dict[str, float], seed: int) -> dict[s
 
 
 def _category_counts(frame: pd.DataFrame, patients: np.ndarray) -> np.ndarray:
-    """Return counts of shape (n_patients, n_categories + 1), the last column counting sentences without label or span."""
+    """Return counts of shape (n_patients, n_categories + 1), the last column counting sentences
+    without label or span."""
     position = {patient: index for index, patient in enumerate(patients)}
-    labels = [[*row.labels, *(span["type"] for span in row.spans)] for row in frame.itertuples(index=False)]
-    categories = {name: index for index, name in enumerate(sorted({name for names in labels for name in names}))}
+    labels = [
+        [*row.labels, *(span["type"] for span in row.spans)]
+        for row in frame.itertuples(index=False)
+    ]
+    categories = {
+        name: index
+        for index, name in enumerate(sorted({name for names in labels for name in names}))
+    }
     counts = np.zeros((len(patients), len(categories) + 1))
     for patient, names in zip(frame["patient_id"], labels, strict=True):
         for name in names:

@@ -1,7 +1,8 @@
 """From example tables to what classifiers learn and back, for each kind of task.
 
-binary and relation: 1 where the sentence has a category. multiclass: 0 for none, i for the i-th category in taxonomy order, taken
-from the primary label. multilabel: an indicator row. ner: the spans themselves. Does not score anything.
+binary and relation: 1 where the sentence has a category. multiclass: 0 for none, i for the i-th
+category in taxonomy order, taken from the primary label. multilabel: an indicator row. ner: the
+spans themselves. Does not score anything.
 """
 
 from __future__ import annotations
@@ -16,17 +17,22 @@ from touchstone.taxonomy import NONE, Taxonomy
 
 
 def categories(kind: str, taxonomy: Taxonomy) -> tuple[str, ...]:
-    """Return the categories that are scored: one for binary tasks, else those of the taxonomy in table order."""
+    """Return the categories that are scored: one for binary tasks, else those of the taxonomy in
+    table order."""
     return (taxonomy.positive_name,) if kind == "binary" else taxonomy.ids
 
 
 def n_classes(kind: str, taxonomy: Taxonomy) -> int:
-    """Return how many columns a classifier's scores have: 2 for binary and relation, categories + none for multiclass, else categories."""
-    return {"binary": 2, "relation": 2, "multiclass": len(taxonomy.ids) + 1}.get(kind, len(taxonomy.ids))
+    """Return how many columns a classifier's scores have: 2 for binary and relation, categories +
+    none for multiclass, else categories."""
+    return {"binary": 2, "relation": 2, "multiclass": len(taxonomy.ids) + 1}.get(
+        kind, len(taxonomy.ids)
+    )
 
 
 def encode(frame: pd.DataFrame, taxonomy: Taxonomy, kind: str) -> Any:
-    """Return the target of each row: int array (n,), indicator array (n, k), or for ner a list of span lists."""
+    """Return the target of each row: int array (n,), indicator array (n, k), or for ner a list of
+    span lists."""
     if kind == "ner":
         return [list(spans) for spans in frame["spans"]]
     if kind in ("binary", "relation"):
@@ -42,7 +48,8 @@ def encode(frame: pd.DataFrame, taxonomy: Taxonomy, kind: str) -> Any:
 
 
 def decode(target: Any, taxonomy: Taxonomy, kind: str) -> list[list[Any]]:
-    """Return the predictions table's form of a target: lists of scored categories, or for ner of spans."""
+    """Return the predictions table's form of a target: lists of scored categories, or for ner of
+    spans."""
     if kind == "ner":
         return [list(spans) for spans in target]
     names = categories(kind, taxonomy)
@@ -54,7 +61,8 @@ def decode(target: Any, taxonomy: Taxonomy, kind: str) -> list[list[Any]]:
 
 
 def category_scores(probabilities: np.ndarray, kind: str) -> np.ndarray:
-    """Return one score per scored category, shape (n, n_categories): the positive class for two-class tasks, without none for multiclass."""
+    """Return one score per scored category, shape (n, n_categories): the positive class for
+    two-class tasks, without none for multiclass."""
     return probabilities[:, 1:] if kind in ("binary", "relation", "multiclass") else probabilities
 
 

@@ -1,9 +1,12 @@
-"""Agreement of annotators: Cohen's kappa, Fleiss' kappa and Krippendorff's alpha, per category, from their label sets.
+"""Agreement of annotators: Cohen's kappa, Fleiss' kappa and Krippendorff's alpha, per category,
+from their label sets.
 
-All are (observed - expected) / (1 - expected) in some form: 1 is perfect, 0 is chance, below 0 is worse than chance. They differ in
-what chance is: Cohen keeps each annotator's own rates, Fleiss and Krippendorff pool them; alpha also takes missing labels and
-corrects for few items. Nominal categories throughout. Sources: Cohen 1960; Fleiss 1971; Krippendorff 2011 (Computing
-Krippendorff's alpha-reliability). Undefined (NaN) where nobody ever varies: all labels the same leave no disagreement to expect.
+All are (observed - expected) / (1 - expected) in some form: 1 is perfect, 0 is chance, below 0 is
+worse than chance. They differ in what chance is: Cohen keeps each annotator's own rates, Fleiss and
+Krippendorff pool them; alpha also takes missing labels and corrects for few items. Nominal
+categories throughout. Sources: Cohen 1960; Fleiss 1971; Krippendorff 2011 (Computing Krippendorff's
+alpha-reliability). Undefined (NaN) where nobody ever varies: all labels the same leave no
+disagreement to expect.
 """
 
 from __future__ import annotations
@@ -48,7 +51,8 @@ def fleiss_kappa(table: np.ndarray) -> float:
 
     Parameters
     ----------
-    table : int array (n_items, n_values): how many annotators gave each item each value; the same number for every item.
+    table : int array (n_items, n_values): how many annotators gave each item each value; the same
+        number for every item.
 
     Raises
     ------
@@ -60,7 +64,9 @@ def fleiss_kappa(table: np.ndarray) -> float:
         return np.nan
     n = table[0].sum()
     if n < 2 or not np.all(table.sum(axis=1) == n):
-        raise ValueError("Fleiss' kappa needs the same number of annotators, at least two, for every item")
+        raise ValueError(
+            "Fleiss' kappa needs the same number of annotators, at least two, for every item"
+        )
     observed = ((table * (table - 1)).sum(axis=1) / (n * (n - 1))).mean()
     rates = table.sum(axis=0) / table.sum()
     return _above_chance(float(observed), float(rates @ rates))
@@ -71,7 +77,8 @@ def krippendorff_alpha(annotators: Sequence[Sequence[Any]]) -> float:
 
     Parameters
     ----------
-    annotators : for each annotator the label of every item, None where missing. Items with fewer than two labels do not count.
+    annotators : for each annotator the label of every item, None where missing. Items with fewer
+        than two labels do not count.
     """
     codes = _codes(annotators)
     table = _value_counts(codes)
@@ -87,20 +94,24 @@ def krippendorff_alpha(annotators: Sequence[Sequence[Any]]) -> float:
     return _above_chance(float(same / n), float(expected / n))
 
 
-def agreement(annotators: Mapping[str, Sequence[Sequence[str] | None]], categories: Sequence[str]) -> pd.DataFrame:
+def agreement(
+    annotators: Mapping[str, Sequence[Sequence[str] | None]], categories: Sequence[str]
+) -> pd.DataFrame:
     """Return the agreement on each category, on any/none and on the whole label set.
 
     Parameters
     ----------
-    annotators : name -> label set of each item ([] is none, None is not labelled), the same items in the same order; at least two.
+    annotators : name -> label set of each item ([] is none, None is not labelled), the same items
+        in the same order; at least two.
     categories : ids in the order of the tables.
 
     Returns
     -------
-    DataFrame[category, measure, value, n]: category is an id (present or not), `any` (any category or none) or `label_set` (the
-    set as one value); measure is `cohen_kappa` (mean over pairs of annotators), `fleiss_kappa` (items that all labelled),
-    `krippendorff_alpha` (all items that two or more labelled) or `observed` (share of agreeing pairs); n is the number of items
-    behind the value. NaN where undefined.
+    DataFrame[category, measure, value, n]: category is an id (present or not), `any` (any category
+    or none) or `label_set` (the set as one value); measure is `cohen_kappa` (mean over pairs of
+    annotators), `fleiss_kappa` (items that all labelled), `krippendorff_alpha` (all items that two
+    or more labelled) or `observed` (share of agreeing pairs); n is the number of items behind the
+    value. NaN where undefined.
 
     Raises
     ------
@@ -112,14 +123,23 @@ def agreement(annotators: Mapping[str, Sequence[Sequence[str] | None]], categori
         raise UserError(f"agreement needs at least two annotators; found {len(names)}")
     lengths = {name: len(annotators[name]) for name in names}
     if len(set(lengths.values())) > 1:
-        raise UserError(f"annotators did not go over the same items: {', '.join(f'{k} has {v}' for k, v in lengths.items())}")
-    present = {name: indicators([labels if labels is not None else [] for labels in annotators[name]], categories) for name in names}
+        raise UserError(
+            f"annotators did not go over the same items: {', '.join(f'{k} has {v}' for k, v in lengths.items())}"
+        )
+    present = {
+        name: indicators(
+            [labels if labels is not None else [] for labels in annotators[name]], categories
+        )
+        for name in names
+    }
     given = {name: [labels is not None for labels in annotators[name]] for name in names}
     views: dict[str, list[list[Any]]] = {}
     for i, category in enumerate(categories):
         views[category] = [_or_none(present[name][:, i].tolist(), given[name]) for name in names]
     views["any"] = [_or_none(present[name].any(axis=1).tolist(), given[name]) for name in names]
-    views["label_set"] = [_or_none([tuple(row) for row in present[name].tolist()], given[name]) for name in names]
+    views["label_set"] = [
+        _or_none([tuple(row) for row in present[name].tolist()], given[name]) for name in names
+    ]
     rows = [row for category, view in views.items() for row in _measures(category, view)]
     return pd.DataFrame(rows, columns=["category", "measure", "value", "n"])
 
@@ -137,15 +157,24 @@ def _measures(category: str, view: list[list[Any]]) -> list[tuple[str, str, floa
     return [
         (category, "cohen_kappa", float(np.mean(kappas)), n_two),
         (category, "fleiss_kappa", fleiss_kappa(complete), len(complete)),
-        (category, "krippendorff_alpha", krippendorff_alpha([_decoded(labels) for labels in codes]), n_two),
+        (
+            category,
+            "krippendorff_alpha",
+            krippendorff_alpha([_decoded(labels) for labels in codes]),
+            n_two,
+        ),
         (category, "observed", agree / n_pairs if n_pairs else np.nan, n_two),
     ]
 
 
 def _codes(annotators: Sequence[Sequence[Any]]) -> np.ndarray:
-    """Number the distinct labels in order of appearance: int array (n_annotators, n_items), MISSING where None."""
+    """Number the distinct labels in order of appearance: int array (n_annotators, n_items), MISSING
+    where None."""
     number: dict[Any, int] = {}
-    rows = [[MISSING if label is None else number.setdefault(label, len(number)) for label in labels] for labels in annotators]
+    rows = [
+        [MISSING if label is None else number.setdefault(label, len(number)) for label in labels]
+        for labels in annotators
+    ]
     return np.array(rows, dtype=int).reshape(len(rows), -1)
 
 

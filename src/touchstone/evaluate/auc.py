@@ -1,8 +1,9 @@
-"""Area under the ROC curve: the chance that a positive example scores higher than a negative one; a tie counts one half.
+"""Area under the ROC curve: the chance that a positive example scores higher than a negative one; a
+tie counts one half.
 
-By average ranks, and for many weightings of the clusters at once (the clustered bootstrap), without sorting again: the examples
-are sorted once, each resample is a row of weights. Source: Hanley and McNeil 1982; ties as in Mann and Whitney 1947.
-Does not draw the resamples (`intervals.py`).
+By average ranks, and for many weightings of the clusters at once (the clustered bootstrap), without
+sorting again: the examples are sorted once, each resample is a row of weights. Source: Hanley and
+McNeil 1982; ties as in Mann and Whitney 1947. Does not draw the resamples (`intervals.py`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ def auc(true: np.ndarray, score: np.ndarray) -> float:
     Parameters
     ----------
     true : int or bool array of shape (n_examples,).
-    score : float array of shape (n_examples,): higher means more likely positive; only the order counts.
+    score : float array of shape (n_examples,): higher means more likely positive; only the order
+        counts.
 
     Examples
     --------
@@ -31,7 +33,9 @@ def auc(true: np.ndarray, score: np.ndarray) -> float:
     return float(weighted_auc(true, score, np.arange(len(true)), np.ones((1, len(true))))[0])
 
 
-def weighted_auc(true: np.ndarray, score: np.ndarray, codes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def weighted_auc(
+    true: np.ndarray, score: np.ndarray, codes: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
     """Return the AUC under each row of cluster weights.
 
     Parameters
@@ -48,18 +52,29 @@ def weighted_auc(true: np.ndarray, score: np.ndarray, codes: np.ndarray, weights
     true, score = np.asarray(true, dtype=bool), np.asarray(score, dtype=float)
     order = np.argsort(score, kind="stable")
     codes, true = np.asarray(codes)[order], true[order]
-    ties = np.concatenate([[True], np.diff(score[order]) > 0]) if len(order) else np.zeros(0, dtype=bool)
+    ties = (
+        np.concatenate([[True], np.diff(score[order]) > 0])
+        if len(order)
+        else np.zeros(0, dtype=bool)
+    )
     starts = np.flatnonzero(ties)  # first example of each distinct score
     rows = max(1, CHUNK // max(1, len(true)))
-    return np.concatenate([_auc_of(true, codes, starts, weights[i : i + rows]) for i in range(0, len(weights), rows)])
+    return np.concatenate(
+        [_auc_of(true, codes, starts, weights[i : i + rows]) for i in range(0, len(weights), rows)]
+    )
 
 
-def seed_auc(true: np.ndarray, seed_scores: Sequence[np.ndarray], codes: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the AUC averaged over seeds under each row of cluster weights, shape (n_resamples,); see `weighted_auc`."""
+def seed_auc(
+    true: np.ndarray, seed_scores: Sequence[np.ndarray], codes: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Return the AUC averaged over seeds under each row of cluster weights, shape (n_resamples,);
+    see `weighted_auc`."""
     return np.mean([weighted_auc(true, score, codes, weights) for score in seed_scores], axis=0)
 
 
-def _auc_of(true: np.ndarray, codes: np.ndarray, starts: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _auc_of(
+    true: np.ndarray, codes: np.ndarray, starts: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
     if not len(starts):
         return np.full(len(weights), np.nan)
     drawn = weights[:, codes].astype(float)

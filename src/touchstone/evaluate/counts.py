@@ -1,13 +1,17 @@
-"""True positives, false positives and false negatives per cluster: all that precision, recall and F1 need.
+"""True positives, false positives and false negatives per cluster: all that precision, recall and
+F1 need.
 
-A cluster is the unit of resampling: the patient, or the document where the corpus knows no patients. Everything later (scores,
-intervals, tests) works on these counts and never goes back to the sentences. AUC needs scores, not counts (`auc.py`).
+A cluster is the unit of resampling: the patient, or the document where the corpus knows no
+patients. Everything later (scores, intervals, tests) works on these counts and never goes back to
+the sentences. AUC needs scores, not counts (`auc.py`).
 
 Spans are scored by two conventions, to be named in every table:
-- strict: same start, same end, same type. On tags this is strict IOB2: a span that begins with I- does not count as a span
-  (seqeval's default mode is lenient and counts it; seqeval with mode="strict", scheme=IOB2 agrees with us).
-- relaxed: same type and at least one character in common; each gold span is matched with at most one predicted span and the
-  other way round, so one long prediction over two gold spans is one hit and one miss, and TP + FN is the number of gold spans.
+- strict: same start, same end, same type. On tags this is strict IOB2: a span that begins with I-
+  does not count as a span (seqeval's default mode is lenient and counts it; seqeval with
+  mode="strict", scheme=IOB2 agrees with us).
+- relaxed: same type and at least one character in common; each gold span is matched with at most
+  one predicted span and the other way round, so one long prediction over two gold spans is one hit
+  and one miss, and TP + FN is the number of gold spans.
 """
 
 from __future__ import annotations
@@ -79,22 +83,24 @@ def from_indicators(
 
     Parameters
     ----------
-    true, pred : bool arrays of shape (n_examples, n_categories), or (n_examples,) for one category. Multi-class: one-hot of the
-        primary label, without `none`.
+    true, pred : bool arrays of shape (n_examples, n_categories), or (n_examples,) for one category.
+        Multi-class: one-hot of the primary label, without `none`.
     clusters : patient or document id of each example.
     categories : ids of the columns.
     example_ids : to name the example in an error; row numbers where left out.
 
     Raises
     ------
-    UserError
-        If an example has no cluster id (None, NaN or ''): it could not be resampled with the patient it belongs to.
+    UserError If an example has no cluster id (None, NaN or ''): it could not be resampled with the
+        patient it belongs to.
     """
     true, pred = (np.asarray(array, dtype=bool) for array in (true, pred))
     if true.ndim == 1:
         true, pred = true[:, None], pred[:, None] if pred.ndim == 1 else pred
     if true.shape != pred.shape or true.shape != (len(clusters), len(categories)):
-        raise ValueError(f"true {true.shape}, pred {pred.shape}, {len(clusters)} cluster ids and {len(categories)} categories do not match")
+        raise ValueError(
+            f"true {true.shape}, pred {pred.shape}, {len(clusters)} cluster ids and {len(categories)} categories do not match"
+        )
     names, codes = cluster_codes(clusters, example_ids)
     hits = np.stack([true & pred, ~true & pred, true & ~pred], axis=-1).astype(np.int64)
     return Counts(_sum_by(codes, hits, len(names)), names, tuple(categories))
@@ -112,10 +118,12 @@ def from_spans(
 
     Parameters
     ----------
-    true, pred : for each sentence its spans {start, end, type}, end exclusive; a repeated span counts once.
+    true, pred : for each sentence its spans {start, end, type}, end exclusive; a repeated span
+        counts once.
     clusters : patient or document id of each sentence.
     types : entity types to score.
-    match : `strict` (same start, end and type) or `relaxed` (same type, overlapping, matched one to one); see the module.
+    match : `strict` (same start, end and type) or `relaxed` (same type, overlapping, matched one to
+        one); see the module.
     example_ids : to name the sentence in an error; row numbers where left out.
 
     Raises
@@ -126,7 +134,9 @@ def from_spans(
     if match not in MATCHES:
         raise UserError(no_such("span match", match, MATCHES))
     if not len(true) == len(pred) == len(clusters):
-        raise ValueError(f"{len(true)} true, {len(pred)} predicted and {len(clusters)} cluster ids do not match")
+        raise ValueError(
+            f"{len(true)} true, {len(pred)} predicted and {len(clusters)} cluster ids do not match"
+        )
     column = {name: i for i, name in enumerate(types)}
     hits = np.zeros((len(true), len(column), 3), dtype=np.int64)
     for row, (gold, found) in enumerate(zip(true, pred, strict=True)):
@@ -142,7 +152,8 @@ def from_spans(
 
 
 def both_classes(positive: np.ndarray) -> np.ndarray:
-    """Return a binary indicator as two one-hot classes, (n,) or (n, 1) -> (n, 2): negative, positive.
+    """Return a binary indicator as two one-hot classes, (n,) or (n, 1) -> (n, 2): negative,
+    positive.
 
     Macro-F1 over both classes is then the macro-F1 of these counts, and accuracy their micro-F1.
     """
@@ -150,7 +161,9 @@ def both_classes(positive: np.ndarray) -> np.ndarray:
     return np.stack([~positive, positive], axis=1)
 
 
-def cluster_codes(clusters: Sequence[Any], example_ids: Sequence[str] | None = None) -> tuple[tuple[str, ...], np.ndarray]:
+def cluster_codes(
+    clusters: Sequence[Any], example_ids: Sequence[str] | None = None
+) -> tuple[tuple[str, ...], np.ndarray]:
     """Return the sorted cluster ids and, for each example, the number of its cluster.
 
     Raises
@@ -162,34 +175,42 @@ def cluster_codes(clusters: Sequence[Any], example_ids: Sequence[str] | None = N
     for i, name in enumerate(ids):
         if name is None or name == "" or name != name:  # NaN is not equal to itself
             which = f"row {i}" if example_ids is None else f"example {example_ids[i]}"
-            raise UserError(f"{which}: no patient or document id to resample by; give patient_id, or doc_id where there are no patients")
+            raise UserError(
+                f"{which}: no patient or document id to resample by; give patient_id, or doc_id where there are no patients"
+            )
     names, codes = np.unique(np.array([str(name) for name in ids], dtype=str), return_inverse=True)
     return tuple(names.tolist()), codes.reshape(-1)
 
 
 def stack(seeds: Sequence[Counts]) -> np.ndarray:
-    """Return the counts of several seeds as one array of shape (n_clusters, n_seeds, n_categories, 3).
+    """Return the counts of several seeds as one array of shape (n_clusters, n_seeds, n_categories,
+    3).
 
     Raises
     ------
-    UserError
-        If the seeds were not scored on the same clusters and categories: they cannot be averaged or compared.
+    UserError If the seeds were not scored on the same clusters and categories: they cannot be
+        averaged or compared.
     """
     check_aligned(seeds)
     return np.stack([counts.values for counts in seeds], axis=1)
 
 
 def check_aligned(seeds: Sequence[Counts]) -> None:
-    """Raise UserError unless all counts come from the same test set: same clusters, categories and gold in each cluster."""
+    """Raise UserError unless all counts come from the same test set: same clusters, categories and
+    gold in each cluster."""
     if not seeds:
         raise ValueError("no counts given")
     first = seeds[0]
     for counts in seeds[1:]:
         if counts.categories != first.categories:
-            raise UserError(f"not the same categories: {', '.join(first.categories)} and {', '.join(counts.categories)}")
+            raise UserError(
+                f"not the same categories: {', '.join(first.categories)} and {', '.join(counts.categories)}"
+            )
         if counts.clusters != first.clusters:
             differing = sorted(set(first.clusters) ^ set(counts.clusters))
-            raise UserError(f"not the same test set: {len(differing)} patients or documents stand in one only, {differing[0]!r} first")
+            raise UserError(
+                f"not the same test set: {len(differing)} patients or documents stand in one only, {differing[0]!r} first"
+            )
         gold = [c.values[..., TP] + c.values[..., FN] for c in (first, counts)]
         if not np.array_equal(*gold):
             where = first.clusters[int(np.argwhere(gold[0] != gold[1])[0, 0])]
@@ -206,7 +227,9 @@ def _sum_by(codes: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
     return np.add.reduceat(flat[order], starts, axis=0).reshape(n, *rows.shape[1:])
 
 
-def _by_type(spans: Sequence[Mapping[str, Any]], column: Mapping[str, int]) -> dict[str, set[tuple[int, int]]]:
+def _by_type(
+    spans: Sequence[Mapping[str, Any]], column: Mapping[str, int]
+) -> dict[str, set[tuple[int, int]]]:
     groups: dict[str, set[tuple[int, int]]] = {}
     for span in spans:
         if span["type"] not in column:
@@ -218,8 +241,9 @@ def _by_type(spans: Sequence[Mapping[str, Any]], column: Mapping[str, int]) -> d
 def _overlapping_pairs(spans: set[tuple[int, int]], guesses: set[tuple[int, int]]) -> int:
     """Count one-to-one matches of overlapping intervals, left to right.
 
-    Taking for each gold span, in order of its end, the free overlapping prediction that ends first gives the most matches
-    possible as long as the spans of one side do not overlap each other, as is the case for tagged sentences.
+    Taking for each gold span, in order of its end, the free overlapping prediction that ends first
+    gives the most matches possible as long as the spans of one side do not overlap each other, as
+    is the case for tagged sentences.
     """
     free = sorted(guesses, key=lambda span: (span[1], span[0]))
     n = 0

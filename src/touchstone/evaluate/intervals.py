@@ -1,17 +1,21 @@
-"""Confidence intervals by bootstrap over clusters: patients (or documents) are drawn with replacement, not sentences.
+"""Confidence intervals by bootstrap over clusters: patients (or documents) are drawn with
+replacement, not sentences.
 
-Sentences of one patient are alike, so resampling sentences makes intervals too narrow. A resample is a row of weights (how often
-each cluster was drawn); its counts are a matrix product; nothing is scored sentence by sentence.
+Sentences of one patient are alike, so resampling sentences makes intervals too narrow. A resample
+is a row of weights (how often each cluster was drawn); its counts are a matrix product; nothing is
+scored sentence by sentence.
 
-What an interval covers: which patients happened to be in the test set. Seeds are averaged within each resample. It does not cover
-the draw of the training patients, nor another answer of the LLM.
+What an interval covers: which patients happened to be in the test set. Seeds are averaged within
+each resample. It does not cover the draw of the training patients, nor another answer of the LLM.
 
-Default is the expanded percentile interval (Hesterberg 2015, The American Statistician 69(4), section 4.4): the percentiles are
-taken further out, by the t distribution, because a bootstrap of n clusters is too narrow by about sqrt((n - 1) / n) and takes its
-spread for known. Simulated with 400 test sets of each size and 95 % asked for, macro-F1 was covered in 94 to 96 % of those of 8 and 12
-patients, 92 to 95 % of 16 to 100 (plain percentile: 90 to 95 %), F1 of the rarest category, one sentence in fifty, in 89 to 93 %
-of 8 to 40 patients (plain: 84 to 92 %). BCa was no better than plain and is left out. Rare categories in few patients remain
-the weak spot: their F1 moves in steps that no bootstrap sees.
+Default is the expanded percentile interval (Hesterberg 2015, The American Statistician 69(4),
+section 4.4): the percentiles are taken further out, by the t distribution, because a bootstrap of n
+clusters is too narrow by about sqrt((n - 1) / n) and takes its spread for known. Simulated with 400
+test sets of each size and 95 % asked for, macro-F1 was covered in 94 to 96 % of those of 8 and 12
+patients, 92 to 95 % of 16 to 100 (plain percentile: 90 to 95 %), F1 of the rarest category, one
+sentence in fifty, in 89 to 93 % of 8 to 40 patients (plain: 84 to 92 %). BCa was no better than
+plain and is left out. Rare categories in few patients remain the weak spot: their F1 moves in steps
+that no bootstrap sees.
 """
 
 from __future__ import annotations
@@ -38,11 +42,14 @@ def resamples(n_clusters: int, n_resamples: int, rng: np.random.Generator) -> np
 
     Returns
     -------
-    int array of shape (n_resamples, n_clusters): how often each cluster was drawn; each row sums to n_clusters. Multinomial.
+    int array of shape (n_resamples, n_clusters): how often each cluster was drawn; each row sums to
+    n_clusters. Multinomial.
     """
     drawn = rng.integers(0, n_clusters, size=(n_resamples, n_clusters))
     drawn += np.arange(n_resamples)[:, None] * n_clusters
-    return np.bincount(drawn.ravel(), minlength=n_resamples * n_clusters).reshape(n_resamples, n_clusters)
+    return np.bincount(drawn.ravel(), minlength=n_resamples * n_clusters).reshape(
+        n_resamples, n_clusters
+    )
 
 
 def bootstrap(seeds: Counts | Sequence[Counts], weights: np.ndarray) -> np.ndarray:
@@ -51,17 +58,22 @@ def bootstrap(seeds: Counts | Sequence[Counts], weights: np.ndarray) -> np.ndarr
     Parameters
     ----------
     seeds : counts of each seed, on the same test set.
-    weights : array (n_resamples, n_clusters) from `resamples`; the same one for all systems makes their differences paired.
+    weights : array (n_resamples, n_clusters) from `resamples`; the same one for all systems makes
+        their differences paired.
 
     Returns
     -------
-    float array of shape (n_resamples, n_scores), in the order of `metrics.columns`; NaN where undefined.
+    float array of shape (n_resamples, n_scores), in the order of `metrics.columns`; NaN where
+    undefined.
     """
     return weighted_scores(stack(as_seeds(seeds)).astype(float), weights)
 
 
-def weighted_scores(values: np.ndarray, weights: np.ndarray, base: np.ndarray | float = 0.0) -> np.ndarray:
-    """Score `base + weights @ values`: values (n_clusters, n_seeds, n_categories, 3), weights (n_rows, n_clusters)."""
+def weighted_scores(
+    values: np.ndarray, weights: np.ndarray, base: np.ndarray | float = 0.0
+) -> np.ndarray:
+    """Score `base + weights @ values`: values (n_clusters, n_seeds, n_categories, 3), weights
+    (n_rows, n_clusters)."""
     n_clusters, *shape = values.shape
     flat = values.reshape(n_clusters, math.prod(shape))
     rows = max(1, CHUNK // max(1, n_clusters, flat.shape[1]))
@@ -92,7 +104,8 @@ def intervals(
 
     Returns
     -------
-    One row per score of `metrics.columns`; low and high are NaN where the score is undefined or there is a single cluster.
+    One row per score of `metrics.columns`; low and high are NaN where the score is undefined or
+    there is a single cluster.
     """
     seeds = as_seeds(seeds)
     table = columns(seeds[0].categories).drop(columns="name")
@@ -130,8 +143,11 @@ def auc_interval(
     return float(value), float(low[0]), float(high[0])
 
 
-def bounds(draws: np.ndarray, n_clusters: int, level: float, method: str = "expanded") -> tuple[np.ndarray, np.ndarray]:
-    """Return the lower and upper bound of each column of `draws` (n_resamples, n_scores); undefined resamples are left out."""
+def bounds(
+    draws: np.ndarray, n_clusters: int, level: float, method: str = "expanded"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lower and upper bound of each column of `draws` (n_resamples, n_scores); undefined
+    resamples are left out."""
     if n_clusters < 2:
         empty = np.full(draws.shape[1], np.nan)
         return empty, empty.copy()
@@ -141,7 +157,8 @@ def bounds(draws: np.ndarray, n_clusters: int, level: float, method: str = "expa
 
 
 def tail(n_clusters: int, level: float, method: str = "expanded") -> float:
-    """Return the share of resamples to leave out on each side, e.g. 0.025 for a plain 95 % percentile interval."""
+    """Return the share of resamples to leave out on each side, e.g. 0.025 for a plain 95 %
+    percentile interval."""
     if method not in METHODS:
         raise UserError(no_such("interval method", method, METHODS))
     if not 0 < level < 1:
@@ -149,7 +166,9 @@ def tail(n_clusters: int, level: float, method: str = "expanded") -> float:
     plain = (1 - level) / 2
     if method == "percentile":
         return plain
-    return float(special.ndtr(t_quantile(plain, n_clusters) * np.sqrt(n_clusters / (n_clusters - 1))))
+    return float(
+        special.ndtr(t_quantile(plain, n_clusters) * np.sqrt(n_clusters / (n_clusters - 1)))
+    )
 
 
 def t_quantile(q: float, n_clusters: int) -> float:
@@ -181,7 +200,8 @@ def covers(n_clusters: int, unit: str, n_seeds: int, n_resamples: int, level: fl
 
 
 def _quantiles(draws: np.ndarray, qs: Sequence[float]) -> list[np.ndarray]:
-    """Linear-interpolation quantiles of each column without its NaN; like np.nanquantile, which loops over columns."""
+    """Linear-interpolation quantiles of each column without its NaN; like np.nanquantile, which
+    loops over columns."""
     ordered = np.sort(draws, axis=0)  # NaN last
     n = np.count_nonzero(~np.isnan(ordered), axis=0)
     columns_ = np.arange(draws.shape[1])

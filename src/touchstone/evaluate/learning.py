@@ -1,10 +1,12 @@
 """Learning curve over gold size, and how many gold sentences a mixture is worth.
 
-The curve: the score of gold alone at several sizes, made monotone (more gold cannot be worth less: least-squares isotonic fit, pool
-adjacent violators), and straight between the sizes on a logarithmic axis. Gold-equivalent of a mixture: the smallest size at which
-that curve reaches the mixture's score. The interval draws the same test patients for the curve and the mixture, and reads the
-curve anew in each resample. No parametric law is fitted: five sizes do not carry one, and it would extrapolate; outside the sizes
-the answer is "more than the largest" or "less than the smallest".
+The curve: the score of gold alone at several sizes, made monotone (more gold cannot be worth less:
+least-squares isotonic fit, pool adjacent violators), and straight between the sizes on a
+logarithmic axis. Gold-equivalent of a mixture: the smallest size at which that curve reaches the
+mixture's score. The interval draws the same test patients for the curve and the mixture, and reads
+the curve anew in each resample. No parametric law is fitted: five sizes do not carry one, and it
+would extrapolate; outside the sizes the answer is "more than the largest" or "less than the
+smallest".
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ class GoldEquivalent:
 
     Attributes
     ----------
-    value, low, high : sentences; -inf stands for less than `smallest`, inf for more than `largest`, NaN for undefined.
+    value, low, high : sentences; -inf stands for less than `smallest`, inf for more than `largest`,
+        NaN for undefined.
     smallest, largest : ends of the measured curve, in gold sentences.
     """
 
@@ -63,8 +66,10 @@ def gold_equivalent(
 
     Parameters
     ----------
-    curve : number of gold training sentences -> counts of each seed of gold alone; at least two sizes.
-    mixture : counts of each seed of the mixture, on the same test set. Its own gold counts: subtract it for what was added.
+    curve : number of gold training sentences -> counts of each seed of gold alone; at least two
+        sizes.
+    mixture : counts of each seed of the mixture, on the same test set. Its own gold counts:
+        subtract it for what was added.
     name : which score to compare by.
     rng, n_resamples, level : as in `intervals.intervals`.
 
@@ -80,23 +85,31 @@ def gold_equivalent(
     n_clusters = len(mixture[0].clusters)
     draws = _draws([*seeds, mixture], at, rng, n_resamples)
     worth = read_off(sizes, draws[:, :-1], draws[:, -1])
-    value = read_off(sizes, np.array([[_point(group, at) for group in seeds]]), np.array([_point(mixture, at)]))[0]
-    low, high = _order_statistics(worth, tail(n_clusters, level)) if n_clusters > 1 else (np.nan, np.nan)
+    value = read_off(
+        sizes, np.array([[_point(group, at) for group in seeds]]), np.array([_point(mixture, at)])
+    )[0]
+    low, high = (
+        _order_statistics(worth, tail(n_clusters, level)) if n_clusters > 1 else (np.nan, np.nan)
+    )
     return GoldEquivalent(float(value), low, high, float(sizes[0]), float(sizes[-1]))
 
 
 def monotone(values: np.ndarray) -> np.ndarray:
-    """Return the non-decreasing sequence nearest to each row in least squares: shape (..., m) -> (..., m).
+    """Return the non-decreasing sequence nearest to each row in least squares: shape (..., m) ->
+    (..., m).
 
-    By the max-min formula, fit[i] = max over a <= i of min over b >= i of mean(values[a..b]) (Barlow et al. 1972), for all
-    rows at once; m is the handful of sizes of a curve.
+    By the max-min formula, fit[i] = max over a <= i of min over b >= i of mean(values[a..b])
+    (Barlow et al. 1972), for all rows at once; m is the handful of sizes of a curve.
     """
     values = np.asarray(values, dtype=float)
     m = values.shape[-1]
     sums = np.concatenate([np.zeros((*values.shape[:-1], 1)), np.cumsum(values, axis=-1)], axis=-1)
     fit = np.empty_like(values)
     for i in range(m):
-        lowest = [np.min([(sums[..., b + 1] - sums[..., a]) / (b + 1 - a) for b in range(i, m)], axis=0) for a in range(i + 1)]
+        lowest = [
+            np.min([(sums[..., b + 1] - sums[..., a]) / (b + 1 - a) for b in range(i, m)], axis=0)
+            for a in range(i + 1)
+        ]
         fit[..., i] = np.max(lowest, axis=0)
     return fit
 
@@ -112,7 +125,8 @@ def read_off(sizes: np.ndarray, curves: np.ndarray, targets: np.ndarray) -> np.n
 
     Returns
     -------
-    (n_rows,) sentences, linear in log(size) between two sizes; -inf below the curve's start, inf above its end, NaN if undefined.
+    (n_rows,) sentences, linear in log(size) between two sizes; -inf below the curve's start, inf
+    above its end, NaN if undefined.
     """
     fit, logs = monotone(curves), np.log(sizes)
     reached = fit >= targets[:, None] - 1e-12
@@ -135,16 +149,22 @@ def score_index(categories: Sequence[str], name: str) -> int:
     return names.index(name)
 
 
-def _ordered(curve: Mapping[float, Counts | Sequence[Counts]]) -> tuple[np.ndarray, list[Sequence[Counts]]]:
+def _ordered(
+    curve: Mapping[float, Counts | Sequence[Counts]],
+) -> tuple[np.ndarray, list[Sequence[Counts]]]:
     sizes = np.array(sorted(curve), dtype=float)
     if len(sizes) < 2 or sizes[0] <= 0:
-        raise UserError(f"a learning curve needs at least two sizes above 0; found {', '.join(f'{n:g}' for n in sizes) or 'none'}")
+        raise UserError(
+            f"a learning curve needs at least two sizes above 0; found {', '.join(f'{n:g}' for n in sizes) or 'none'}"
+        )
     seeds = [as_seeds(curve[size]) for size in sorted(curve)]
     check_aligned([counts for group in seeds for counts in group])
     return sizes, seeds
 
 
-def _draws(groups: Sequence[Sequence[Counts]], at: int, rng: np.random.Generator, n_resamples: int) -> np.ndarray:
+def _draws(
+    groups: Sequence[Sequence[Counts]], at: int, rng: np.random.Generator, n_resamples: int
+) -> np.ndarray:
     weights = resamples(len(groups[0][0].clusters), n_resamples, rng)
     return np.stack([bootstrap(group, weights)[:, at] for group in groups], axis=1)
 
@@ -154,9 +174,12 @@ def _point(seeds: Sequence[Counts], at: int) -> float:
 
 
 def _order_statistics(worth: np.ndarray, outer: float) -> tuple[float, float]:
-    """Percentiles without interpolation, outwards: between a size and `more than` there is nothing to interpolate."""
+    """Percentiles without interpolation, outwards: between a size and `more than` there is nothing
+    to interpolate."""
     ordered = np.sort(worth[~np.isnan(worth)])
     if not len(ordered):
         return np.nan, np.nan
     last = len(ordered) - 1
-    return float(ordered[int(np.floor(outer * last))]), float(ordered[int(np.ceil((1 - outer) * last))])
+    return float(ordered[int(np.floor(outer * last))]), float(
+        ordered[int(np.ceil((1 - outer) * last))]
+    )

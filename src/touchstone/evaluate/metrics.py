@@ -1,14 +1,18 @@
-"""Precision, recall and F1 from counts: per category, micro, macro and weighted, over any number of resamples at once.
+"""Precision, recall and F1 from counts: per category, micro, macro and weighted, over any number of
+resamples at once.
 
 Conventions, the same for every system on a test set, so that no system can change what is averaged:
-- P = TP / (TP + FP), R = TP / (TP + FN), F1 = 2 TP / (2 TP + FP + FN); 0 where the denominator is 0, as in scikit-learn.
-- A category without gold examples in the (resampled) test set is undefined (NaN), and left out of macro and weighted averages.
-  scikit-learn would count it as 0, which pulls resamples without a rare category down. Its false alarms still count in micro.
-- macro_f1 is the mean of the categories' F1 (not the F1 of macro precision and recall); weighted is weighted by gold support.
+- P = TP / (TP + FP), R = TP / (TP + FN), F1 = 2 TP / (2 TP + FP + FN); 0 where the denominator is
+  0, as in scikit-learn.
+- A category without gold examples in the (resampled) test set is undefined (NaN), and left out of
+  macro and weighted averages. scikit-learn would count it as 0, which pulls resamples without a
+  rare category down. Its false alarms still count in micro.
+- macro_f1 is the mean of the categories' F1 (not the F1 of macro precision and recall); weighted is
+  weighted by gold support.
 - Several seeds: each seed is scored, then the scores are averaged.
 
-Binary and relation tasks have one column, the positive class; `binary_headline` adds what needs the negatives too.
-Not here: AUC (`auc.py`), intervals (`intervals.py`), comparisons (`tests.py`).
+Binary and relation tasks have one column, the positive class; `binary_headline` adds what needs the
+negatives too. Not here: AUC (`auc.py`), intervals (`intervals.py`), comparisons (`tests.py`).
 """
 
 from __future__ import annotations
@@ -28,12 +32,20 @@ NONE = "none"
 
 
 def columns(categories: Sequence[str]) -> pd.DataFrame:
-    """Return what each position of the last axis of `scores` is: DataFrame[scope, category, metric, name].
+    """Return what each position of the last axis of `scores` is: DataFrame[scope, category, metric,
+    name].
 
-    `scope` is macro, micro, weighted or category; `name` is the MLflow name: `macro_f1`, `f1/cognitive_impairment`.
+    `scope` is macro, micro, weighted or category; `name` is the MLflow name: `macro_f1`,
+    `f1/cognitive_impairment`.
     """
-    rows = [(average, "", metric, f"{average}_{metric}") for average in AVERAGES for metric in METRICS]
-    rows += [("category", category, metric, f"{metric}/{safe(category)}") for category in categories for metric in METRICS]
+    rows = [
+        (average, "", metric, f"{average}_{metric}") for average in AVERAGES for metric in METRICS
+    ]
+    rows += [
+        ("category", category, metric, f"{metric}/{safe(category)}")
+        for category in categories
+        for metric in METRICS
+    ]
     return pd.DataFrame(rows, columns=["scope", "category", "metric", "name"])
 
 
@@ -42,11 +54,13 @@ def scores(totals: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    totals : array of shape (..., n_categories, 3): TP, FP, FN; weighted sums over clusters are welcome.
+    totals : array of shape (..., n_categories, 3): TP, FP, FN; weighted sums over clusters are
+        welcome.
 
     Returns
     -------
-    array of shape (..., 3 * (3 + n_categories)) in the order of `columns`: values in [0, 1], NaN where undefined.
+    array of shape (..., 3 * (3 + n_categories)) in the order of `columns`: values in [0, 1], NaN
+    where undefined.
     """
     tp, fp, fn = (np.asarray(totals, dtype=float)[..., i] for i in (TP, FP, FN))
     support = tp + fn
@@ -66,31 +80,45 @@ def scores(totals: np.ndarray) -> np.ndarray:
 
 
 def seed_means(seed_scores: np.ndarray, axis: int) -> np.ndarray:
-    """Average scores over seeds. Support is that of the test set, so a score is undefined for all seeds or for none."""
+    """Average scores over seeds. Support is that of the test set, so a score is undefined for all
+    seeds or for none."""
     return seed_scores.mean(axis=axis)
 
 
 def score_table(seeds: Counts | Sequence[Counts]) -> pd.DataFrame:
     """Return all scores as DataFrame[scope, category, metric, value], averaged over seeds.
 
-    Besides precision, recall and F1 each category has a row `support` (its gold examples in the test set); NaN is undefined.
+    Besides precision, recall and F1 each category has a row `support` (its gold examples in the
+    test set); NaN is undefined.
     """
     seeds = as_seeds(seeds)
     table = columns(seeds[0].categories).drop(columns="name")
     table["value"] = seed_means(scores(stack(seeds).sum(axis=0)), axis=0)
     support = seeds[0].total[:, TP] + seeds[0].total[:, FN]
-    rows = pd.DataFrame({"scope": "category", "category": seeds[0].categories, "metric": "support", "value": support.astype(float)})
+    rows = pd.DataFrame(
+        {
+            "scope": "category",
+            "category": seeds[0].categories,
+            "metric": "support",
+            "value": support.astype(float),
+        }
+    )
     return pd.concat([table, rows], ignore_index=True)
 
 
-def headline(seeds: Counts | Sequence[Counts], any_none: Counts | Sequence[Counts] | None = None) -> dict[str, float]:
-    """Return metric name -> value for the run list, averaged over seeds; undefined scores are left out.
+def headline(
+    seeds: Counts | Sequence[Counts], any_none: Counts | Sequence[Counts] | None = None
+) -> dict[str, float]:
+    """Return metric name -> value for the run list, averaged over seeds; undefined scores are left
+    out.
 
     Parameters
     ----------
-    seeds : counts of each seed. Names are `macro_f1`, `micro_precision`, `weighted_recall`, `f1/CATEGORY`, ...; with a single
-        category (binary tasks) the averages say the same thing three times, so the names are `precision`, `recall` and `f1` alone.
-    any_none : counts of the binary any/none view (`predictions.any_counts_of`), which add `any_precision`, `any_recall`, `any_f1`.
+    seeds : counts of each seed. Names are `macro_f1`, `micro_precision`, `weighted_recall`,
+        `f1/CATEGORY`, ...; with a single category (binary tasks) the averages say the same thing
+        three times, so the names are `precision`, `recall` and `f1` alone.
+    any_none : counts of the binary any/none view (`predictions.any_counts_of`), which add
+        `any_precision`, `any_recall`, `any_f1`.
     """
     seeds = as_seeds(seeds)
     values = seed_means(scores(stack(seeds).sum(axis=0)), axis=0)
@@ -103,7 +131,8 @@ def headline(seeds: Counts | Sequence[Counts], any_none: Counts | Sequence[Count
 
 
 def binary_headline(true: np.ndarray, preds: Sequence[np.ndarray]) -> dict[str, float]:
-    """Return precision, recall and F1 of the positive class, macro-F1 over both classes and accuracy, averaged over seeds.
+    """Return precision, recall and F1 of the positive class, macro-F1 over both classes and
+    accuracy, averaged over seeds.
 
     Parameters
     ----------
@@ -111,14 +140,20 @@ def binary_headline(true: np.ndarray, preds: Sequence[np.ndarray]) -> dict[str, 
     preds : one such array per seed.
     """
     one = ["all"] * len(true)  # a point estimate needs no clusters
-    positive = [from_indicators(np.asarray(true), np.asarray(pred), one, ["positive"]) for pred in preds]
-    classes = [from_indicators(both_classes(true), both_classes(pred), one, ["negative", "positive"]) for pred in preds]
+    positive = [
+        from_indicators(np.asarray(true), np.asarray(pred), one, ["positive"]) for pred in preds
+    ]
+    classes = [
+        from_indicators(both_classes(true), both_classes(pred), one, ["negative", "positive"])
+        for pred in preds
+    ]
     both = headline(classes)
     return headline(positive) | {"macro_f1": both["macro_f1"], "accuracy": both["micro_f1"]}
 
 
 def confusion(true: Sequence[str], pred: Sequence[str], categories: Sequence[str]) -> pd.DataFrame:
-    """Return the confusion matrix of a single-label task: rows are gold, columns are predicted, `none` last.
+    """Return the confusion matrix of a single-label task: rows are gold, columns are predicted,
+    `none` last.
 
     Parameters
     ----------
@@ -136,7 +171,9 @@ def confusion(true: Sequence[str], pred: Sequence[str], categories: Sequence[str
         codes.append(np.array([row[name] for name in names], dtype=int))
     n = len(labels)
     matrix = np.bincount(codes[0] * n + codes[1], minlength=n * n).reshape(n, n)
-    return pd.DataFrame(matrix, index=pd.Index(labels, name="gold"), columns=pd.Index(labels, name="predicted"))
+    return pd.DataFrame(
+        matrix, index=pd.Index(labels, name="gold"), columns=pd.Index(labels, name="predicted")
+    )
 
 
 def trivial(true: np.ndarray, exclusive: bool = False) -> dict[str, np.ndarray]:
@@ -149,16 +186,19 @@ def trivial(true: np.ndarray, exclusive: bool = False) -> dict[str, np.ndarray]:
 
     Returns
     -------
-    dict of bool arrays shaped like `true`:
-        `always_positive`: every category on every example; for exclusive categories the most frequent one on every example.
-        `majority_class`: what most examples have, taken from the test set itself and so the best such row: per category, or for
+    dict of bool arrays shaped like `true`: `always_positive`: every category on every example; for
+        exclusive categories the most frequent one on every example. `majority_class`: what most
+        examples have, taken from the test set itself and so the best such row: per category, or for
         exclusive categories the most frequent class, `none` included.
     """
     true = np.asarray(true, dtype=bool)
     if true.ndim == 1:
         true = true[:, None]
     if not exclusive:
-        return {"always_positive": np.ones_like(true), "majority_class": np.broadcast_to(true.mean(axis=0) > 0.5, true.shape).copy()}
+        return {
+            "always_positive": np.ones_like(true),
+            "majority_class": np.broadcast_to(true.mean(axis=0) > 0.5, true.shape).copy(),
+        }
     counts = true.sum(axis=0)
     always = np.zeros_like(true)
     always[:, counts.argmax()] = True

@@ -1,7 +1,8 @@
 """Inline marks: spans written into a text as <Type>mention</Type>, and read back.
 
-Marks are how an LLM shows where an entity stands: it copies text well and counts characters badly. Reading gives back the text
-without marks and the spans by offset; marks that do not pair, nest or hold nothing are refused. Does not ask or judge anything.
+Marks are how an LLM shows where an entity stands: it copies text well and counts characters badly.
+Reading gives back the text without marks and the spans by offset; marks that do not pair, nest or
+hold nothing are refused. Does not ask or judge anything.
 """
 
 from __future__ import annotations
@@ -30,24 +31,32 @@ def write_marks(text: str, spans: Iterable[Mapping[str, Any]]) -> str:
     """
     pieces, at = [], 0
     for span in sorted(spans, key=lambda span: span["start"]):
-        pieces += [text[at : span["start"]], f"<{span['type']}>", text[span["start"] : span["end"]], f"</{span['type']}>"]
+        pieces += [
+            text[at : span["start"]],
+            f"<{span['type']}>",
+            text[span["start"] : span["end"]],
+            f"</{span['type']}>",
+        ]
         at = span["end"]
     return "".join([*pieces, text[at:]])
 
 
-def read_marks(marked: str, types: Sequence[str], original: str | None = None) -> tuple[str, list[Span]]:
+def read_marks(
+    marked: str, types: Sequence[str], original: str | None = None
+) -> tuple[str, list[Span]]:
     """Return the text without marks, and the spans in order.
 
     Parameters
     ----------
-    marked : text with marks of `types`; upper and lower case count as equal. White space at the edges of a mention is left out of it.
-    original : the text that was to be marked, where there is one. What looks like a mark and stands there already is text, so a sentence
-        that holds "<Disease>" can be marked like any other.
+    marked : text with marks of `types`; upper and lower case count as equal. White space at the
+        edges of a mention is left out of it.
+    original : the text that was to be marked, where there is one. What looks like a mark and stands
+        there already is text, so a sentence that holds "<Disease>" can be marked like any other.
 
     Raises
     ------
-    ParseError
-        If a mark is not closed, closes nothing, stands inside another, or holds no mention. The reason quotes nothing of the text.
+    ParseError If a mark is not closed, closes nothing, stands inside another, or holds no mention.
+        The reason quotes nothing of the text.
     """
     pieces, spans = [], []
     position = at = 0  # in the marked and in the plain text
@@ -64,7 +73,9 @@ def read_marks(marked: str, types: Sequence[str], original: str | None = None) -
         name = canonical[match[2].casefold()]
         if not match[1]:
             if opened is not None:
-                raise ParseError(f"a mark stands inside another; mentions do not overlap, close </{opened[0]}> first")
+                raise ParseError(
+                    f"a mark stands inside another; mentions do not overlap, close </{opened[0]}> first"
+                )
             opened = (name, at)
             continue
         if opened is None or opened[0] != name:

@@ -1,8 +1,8 @@
 """Prompts: Jinja templates from conf/prompt, rendered with the taxonomy into chat messages.
 
-A prompt variant carries both directions (data-to-label and label-to-data, Li, Wang, Yu 2023) for each family of tasks. It has a
-name, a version and a digest; the digest covers the templates and the taxonomy, so a change of either is seen.
-Does not send (llm/ask.py) or parse (the stage that asked).
+A prompt variant carries both directions (data-to-label and label-to-data, Li, Wang, Yu 2023) for
+each family of tasks. It has a name, a version and a digest; the digest covers the templates and the
+taxonomy, so a change of either is seen. Does not send (llm/ask.py) or parse (the stage that asked).
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from touchstone.errors import UserError
 from touchstone.schema import FAMILIES, TEMPLATES, PromptConfig
 from touchstone.taxonomy import Taxonomy
 
-# The guideline as text. One rendering for every prompt that shows it, so variants differ only in what they mean to vary.
+# The guideline as text. One rendering for every prompt that shows it, so variants differ only in
+# what they mean to vary.
 GUIDELINE = """\
 Guideline: {{ title }} in {{ documents }} (version {{ version }})
 {% if subject %}
@@ -60,8 +61,12 @@ Worked examples
 """
 
 
-_environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=False)
-_guideline_environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True)
+_environment = jinja2.Environment(
+    undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=False
+)
+_guideline_environment = jinja2.Environment(
+    undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True
+)
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,8 @@ class Prompt:
     ----------
     name, version, definitions, n_shots : as in conf/prompt.
     family : `sentences`, `ner` or `relation`.
-    templates : stage -> Jinja text; stages are system, data_to_label, label_to_data and, for NER, entity_list.
+    templates : stage -> Jinja text; stages are system, data_to_label, label_to_data and, for NER,
+        entity_list.
     shared : what every template may use of the taxonomy.
     digest : sha256 over templates, version, n_shots and taxonomy.
     """
@@ -92,8 +98,8 @@ class Prompt:
 
         Raises
         ------
-        UserError
-            If the variant has no template for the stage, or a template uses a variable that does not exist.
+        UserError If the variant has no template for the stage, or a template uses a variable that
+            does not exist.
         """
         return (
             {"role": "system", "content": self._render("system", self.shared)},
@@ -119,10 +125,14 @@ def prompt_of(config: PromptConfig, taxonomy: Taxonomy, kind: str) -> Prompt:
         If the variant has no templates for this kind of task.
     """
     family = FAMILIES[kind]
-    templates = {stage: text for stage in TEMPLATES if (text := getattr(config, stage).get(family, ""))}
+    templates = {
+        stage: text for stage in TEMPLATES if (text := getattr(config, stage).get(family, ""))
+    }
     if "system" not in templates:
         there = ", ".join(sorted(config.system)) or "none"
-        raise UserError(f"conf/prompt/{config.name}.yaml: no templates for {family} tasks (there are: {there})")
+        raise UserError(
+            f"conf/prompt/{config.name}.yaml: no templates for {family} tasks (there are: {there})"
+        )
     shared = taxonomy_variables(taxonomy)
     identity = {
         "templates": templates,
@@ -134,7 +144,17 @@ def prompt_of(config: PromptConfig, taxonomy: Taxonomy, kind: str) -> Prompt:
         "look_alikes": list(taxonomy.look_alikes),
         "facets": {category.id: list(category.facets) for category in taxonomy.categories},
     }
-    return Prompt(config.name, config.version, config.definitions, config.n_shots, family, templates, taxonomy, shared, digest(identity))
+    return Prompt(
+        config.name,
+        config.version,
+        config.definitions,
+        config.n_shots,
+        family,
+        templates,
+        taxonomy,
+        shared,
+        digest(identity),
+    )
 
 
 @lru_cache(maxsize=256)
@@ -144,7 +164,8 @@ def _compiled(template: str) -> jinja2.Template:
 
 
 def taxonomy_variables(taxonomy: Taxonomy) -> dict[str, Any]:
-    """Return what every template may use of the taxonomy: title, subject, documents, categories, guideline, ..."""
+    """Return what every template may use of the taxonomy: title, subject, documents, categories,
+    guideline, ..."""
     fields = {
         "title": taxonomy.title,
         "subject": taxonomy.subject or "the text",
@@ -156,5 +177,9 @@ def taxonomy_variables(taxonomy: Taxonomy) -> dict[str, Any]:
         "several": taxonomy.several,
         "examples": taxonomy.examples,
     }
-    fields["guideline"] = _guideline_environment.from_string(GUIDELINE).render(**{**fields, "subject": taxonomy.subject}).strip()
+    fields["guideline"] = (
+        _guideline_environment.from_string(GUIDELINE)
+        .render(**{**fields, "subject": taxonomy.subject})
+        .strip()
+    )
     return fields

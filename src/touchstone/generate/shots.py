@@ -13,8 +13,11 @@ from touchstone.generate.marks import write_marks
 from touchstone.taxonomy import NONE, Taxonomy
 
 
-def shots(gold: pd.DataFrame, taxonomy: Taxonomy, n_shots: int, seed: int) -> dict[str, list[dict[str, Any]]]:
-    """Choose `n_shots` training sentences for each category and for none, by primary label or entity type, without repetition.
+def shots(
+    gold: pd.DataFrame, taxonomy: Taxonomy, n_shots: int, seed: int
+) -> dict[str, list[dict[str, Any]]]:
+    """Choose `n_shots` training sentences for each category and for none, by primary label or
+    entity type, without repetition.
 
     Parameters
     ----------
@@ -24,7 +27,8 @@ def shots(gold: pd.DataFrame, taxonomy: Taxonomy, n_shots: int, seed: int) -> di
 
     Returns
     -------
-    category id or `none` -> list of {"text", "labels"}; entities are marked in the text, see `marks.py`.
+    category id or `none` -> list of {"text", "labels"}; entities are marked in the text, see
+    `marks.py`.
 
     Raises
     ------
@@ -35,15 +39,24 @@ def shots(gold: pd.DataFrame, taxonomy: Taxonomy, n_shots: int, seed: int) -> di
         return {}
     leaked = gold.loc[gold["split"] != "train", "example_id"]
     if len(leaked):
-        raise UserError(f"few-shot examples must come from training gold; {leaked.iloc[0]} is not in it")
+        raise UserError(
+            f"few-shot examples must come from training gold; {leaked.iloc[0]} is not in it"
+        )
     rows = gold.sort_values("example_id")
-    primary = [taxonomy.primary([*row.labels, *(span["type"] for span in row.spans)]) for row in rows.itertuples(index=False)]
+    primary = [
+        taxonomy.primary([*row.labels, *(span["type"] for span in row.spans)])
+        for row in rows.itertuples(index=False)
+    ]
     chosen = {}
     for category_id in (*taxonomy.ids, NONE):
         candidates = rows[[name == category_id for name in primary]].to_dict("records")
         random.Random(f"{seed}/{category_id}").shuffle(candidates)
         chosen[category_id] = [
-            {"text": write_marks(row["text"], row["spans"]), "labels": taxonomy.ordered(row["labels"])} for row in candidates[:n_shots]
+            {
+                "text": write_marks(row["text"], row["spans"]),
+                "labels": taxonomy.ordered(row["labels"]),
+            }
+            for row in candidates[:n_shots]
         ]
     return chosen
 

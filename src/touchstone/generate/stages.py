@@ -1,13 +1,15 @@
-"""The generation stages: build requests, ask, parse, assemble. Each returns a data set with what it cost and what was refused.
+"""The generation stages: build requests, ask, parse, assemble. Each returns a data set with what it
+cost and what was refused.
 
-    silver      the pool, labelled by the LLM                 (data-to-label)
-    entity_list names of each entity type                     (NER: what bronze sentences are to contain)
-    bronze      sentences written from category definitions   (label-to-data)
-    zero_shot   test sentences, labelled directly             (the baseline of Tang et al. 2023)
-    round_trip  bronze sentences, labelled without their label (a check of bronze)
+    silver      the pool, labelled by the LLM                 (data-to-label) entity_list names of
+    each entity type                     (NER: what bronze sentences are to contain) bronze
+    sentences written from category definitions   (label-to-data) zero_shot   test sentences,
+    labelled directly             (the baseline of Tang et al. 2023) round_trip  bronze sentences,
+    labelled without their label (a check of bronze)
 
-A stage is computed once per content key (cache.py), whichever cell needs it first. Pending requests, cost estimates and recording
-misses pass through as exceptions; the pipeline collects them over all stages of a cell.
+A stage is computed once per content key (cache.py), whichever cell needs it first. Pending
+requests, cost estimates and recording misses pass through as exceptions; the pipeline collects them
+over all stages of a cell.
 """
 
 from __future__ import annotations
@@ -23,10 +25,20 @@ from typing import Any
 import pandas as pd
 
 from touchstone.cache import cached
-from touchstone.data.examples import CONTENT, Dataset, dataset, examples, read_parquet, write_parquet
+from touchstone.data.examples import (
+    CONTENT,
+    Dataset,
+    dataset,
+    examples,
+    read_parquet,
+    write_parquet,
+)
 from touchstone.digest import digest, digest_file, digest_rows
 from touchstone.errors import EstimateOnly, PendingRequests, UserError
-from touchstone.generate import data_to_label, entities, label_entities, label_to_data, relations
+from touchstone.generate.data_to_label import entities as label_entities
+from touchstone.generate.data_to_label import sentences as data_to_label
+from touchstone.generate.label_to_data import entities, relations
+from touchstone.generate.label_to_data import sentences as label_to_data
 from touchstone.generate.prompts import Prompt
 from touchstone.generate.shots import mixed, shots
 from touchstone.llm import budget, recording
@@ -35,9 +47,18 @@ from touchstone.llm.protocol import Request
 from touchstone.schema import GenerationConfig, LLMConfig
 
 VERSION = 1
-# family of tasks -> the module that reads labels off sentences, and the one that has sentences written
-DATA_TO_LABEL: Mapping[str, ModuleType] = {"sentences": data_to_label, "ner": label_entities, "relation": data_to_label}
-LABEL_TO_DATA: Mapping[str, ModuleType] = {"sentences": label_to_data, "ner": entities, "relation": relations}
+# family of tasks -> the module that reads labels off sentences, and the one that has sentences
+# written
+DATA_TO_LABEL: Mapping[str, ModuleType] = {
+    "sentences": data_to_label,
+    "ner": label_entities,
+    "relation": data_to_label,
+}
+LABEL_TO_DATA: Mapping[str, ModuleType] = {
+    "sentences": label_to_data,
+    "ner": entities,
+    "relation": relations,
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +70,8 @@ class Generated:
     stage : silver, entity_list, bronze, zero_shot or round_trip.
     dataset : the examples, named after prompt and stage.
     quarantine : answers that could not be used: stage, key, reason, text.
-    usage : requests, tokens and cost, as `llm.ask.Usage`; of the process that computed it, zero sent where it was reused.
+    usage : requests, tokens and cost, as `llm.ask.Usage`; of the process that computed it, zero
+        sent where it was reused.
     warnings : e.g. that the served model changed under way.
     messages : the first request's messages, as an example of the prompt.
     reused : whether the stage came from the cache.
@@ -80,15 +102,18 @@ class Setting:
     def params(self) -> dict[str, Any]:
         """Sampling parameters, part of each request's key; None is not sent."""
         return {
-            name: getattr(self.llm, name) for name in ("temperature", "top_p", "max_tokens", "seed") if getattr(self.llm, name) is not None
+            name: getattr(self.llm, name)
+            for name in ("temperature", "top_p", "max_tokens", "seed")
+            if getattr(self.llm, name) is not None
         }
 
 
 def silver(setting: Setting, parts: Iterable[pd.DataFrame], train: pd.DataFrame) -> Generated:
     """Label the pool, part by part: data-to-label.
 
-    Each part is a stage of its own in the cache, so a pool of millions of sentences is never in memory as a whole, and a run that was
-    stopped goes on with the part it was at. Pending requests and estimates are gathered over all parts.
+    Each part is a stage of its own in the cache, so a pool of millions of sentences is never in
+    memory as a whole, and a run that was stopped goes on with the part it was at. Pending requests
+    and estimates are gathered over all parts.
     """
     made: list[Generated] = []
     pending: list[PendingRequests] = []
@@ -112,7 +137,9 @@ def silver(setting: Setting, parts: Iterable[pd.DataFrame], train: pd.DataFrame)
 
 def entity_list(setting: Setting) -> Generated:
     """Ask for names of each entity type, the first of the two steps of label-to-data for NER."""
-    built = entities.entity_requests(setting.prompt, params=setting.params, per_type=setting.generation.entities_per_type)
+    built = entities.entity_requests(
+        setting.prompt, params=setting.params, per_type=setting.generation.entities_per_type
+    )
 
     def assemble(answers: Answers, keys: Sequence[str]) -> pd.DataFrame:
         return entities.entity_table(built, answers.values, keys)
@@ -129,13 +156,18 @@ def bronze(setting: Setting, train: pd.DataFrame, names: Dataset | None = None) 
 
     Parameters
     ----------
-    names : NER: the entity list; None stands for one that is not there yet, with placeholders, and is for cost estimates only.
+    names : NER: the entity list; None stands for one that is not there yet, with placeholders, and
+        is for cost estimates only.
     """
     prompt = setting.prompt
     writer = LABEL_TO_DATA[prompt.family]
     listed = {}
     if prompt.family == "ner":
-        listed["names"] = entities.placeholders(prompt.taxonomy) if names is None else entities.grouped(names.frame)
+        listed["names"] = (
+            entities.placeholders(prompt.taxonomy)
+            if names is None
+            else entities.grouped(names.frame)
+        )
     built = writer.requests(
         prompt,
         **listed,
@@ -151,38 +183,58 @@ def bronze(setting: Setting, train: pd.DataFrame, names: Dataset | None = None) 
     def assemble(answers: Answers, keys: Sequence[str]) -> pd.DataFrame:
         return writer.bronze(built, answers.values, keys)
 
-    return _stage(setting, "bronze", built, lambda request, text: writer.parse(request, text, prompt.taxonomy), assemble)
+    return _stage(
+        setting,
+        "bronze",
+        built,
+        lambda request, text: writer.parse(request, text, prompt.taxonomy),
+        assemble,
+    )
 
 
-def zero_shot(setting: Setting, test: pd.DataFrame, asked: pd.Series, train: pd.DataFrame) -> Generated:
-    """Ask the LLM for the labels of test sentences; `asked` (bool) marks them, the others are context only."""
+def zero_shot(
+    setting: Setting, test: pd.DataFrame, asked: pd.Series, train: pd.DataFrame
+) -> Generated:
+    """Ask the LLM for the labels of test sentences; `asked` (bool) marks them, the others are
+    context only."""
     return _label(setting, "zero_shot", test.assign(candidate=asked.to_numpy()), train, "silver")
 
 
 def round_trip(setting: Setting, written: Dataset) -> Generated:
-    """Ask for the labels of bronze sentences without showing the label asked for, in an order that mixes the categories."""
+    """Ask for the labels of bronze sentences without showing the label asked for, in an order that
+    mixes the categories."""
     order = list(range(len(written)))
     random.Random(f"{setting.generation.seed}/round_trip").shuffle(order)
     frame = written.frame.sort_values("example_id").iloc[order].assign(note_type="", candidate=True)
     return _label(setting, "round_trip", frame, None, "bronze")
 
 
-def agreeing(written: Dataset, relabelled: Dataset, primary: Callable[[Sequence[str]], str]) -> list[str]:
-    """Return ids of bronze examples that the LLM, not knowing the label, gave the same primary label, or entities, again."""
+def agreeing(
+    written: Dataset, relabelled: Dataset, primary: Callable[[Sequence[str]], str]
+) -> list[str]:
+    """Return ids of bronze examples that the LLM, not knowing the label, gave the same primary
+    label, or entities, again."""
 
     def label(row: Any) -> tuple[str, list[Any]]:
         return primary(row.labels), list(row.spans)
 
     again = {row.example_id: label(row) for row in relabelled.frame.itertuples(index=False)}
-    return [row.example_id for row in written.frame.itertuples(index=False) if again.get(row.example_id) == label(row)]
+    return [
+        row.example_id
+        for row in written.frame.itertuples(index=False)
+        if again.get(row.example_id) == label(row)
+    ]
 
 
 def _shots(setting: Setting, train: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     return shots(train, setting.prompt.taxonomy, setting.prompt.n_shots, setting.generation.seed)
 
 
-def _label(setting: Setting, stage: str, sentences: pd.DataFrame, train: pd.DataFrame | None, source: str) -> Generated:
-    """Have sentences labelled; those of entity and relation corpora, and of the round trip (without `train`), each stand alone."""
+def _label(
+    setting: Setting, stage: str, sentences: pd.DataFrame, train: pd.DataFrame | None, source: str
+) -> Generated:
+    """Have sentences labelled; those of entity and relation corpora, and of the round trip (without
+    `train`), each stand alone."""
     prompt = setting.prompt
     reader = DATA_TO_LABEL[prompt.family]
     built = reader.requests(
@@ -204,7 +256,13 @@ def _label(setting: Setting, stage: str, sentences: pd.DataFrame, train: pd.Data
                 origins |= dict.fromkeys(value, key)
         return reader.silver(sentences, labelled, origins).assign(source=source)
 
-    return _stage(setting, stage, built, lambda request, text: reader.parse(request, text, prompt.taxonomy), assemble)
+    return _stage(
+        setting,
+        stage,
+        built,
+        lambda request, text: reader.parse(request, text, prompt.taxonomy),
+        assemble,
+    )
 
 
 def _stage(
@@ -218,12 +276,25 @@ def _stage(
     llm, prompt = setting.llm, setting.prompt
     keys = [request.key(llm.endpoint, llm.model) for request in built]
     contexts = [request.context for request in built]
-    identity: dict[str, Any] = {"requests": keys, "contexts": digest([_plain(context) for context in contexts]), "backend": llm.backend}
+    identity: dict[str, Any] = {
+        "requests": keys,
+        "contexts": digest([_plain(context) for context in contexts]),
+        "backend": llm.backend,
+    }
     if llm.backend == "recorded":
-        identity["recordings"] = [digest_file(path) for path in (*recording.files(llm.recording), *recording.shipped())]
+        identity["recordings"] = [
+            digest_file(path) for path in (*recording.files(llm.recording), *recording.shipped())
+        ]
 
     def compute() -> Generated:
-        answers = ask(built, parse, llm, folder=setting.cache / "llm", corpus=setting.corpus, progress=setting.progress)
+        answers = ask(
+            built,
+            parse,
+            llm,
+            folder=setting.cache / "llm",
+            corpus=setting.corpus,
+            progress=setting.progress,
+        )
         frame = assemble(answers, keys)
         if frame.empty:
             frame = examples([])
@@ -237,15 +308,32 @@ def _stage(
             model=llm.model,
             served_models=list(answers.usage.served_models),
             n_requests=len(built),
-            responses_digest=digest_rows({"key": r.key, "text": r.text} for r in answers.responses if r is not None),
+            responses_digest=digest_rows(
+                {"key": r.key, "text": r.text} for r in answers.responses if r is not None
+            ),
             restricted=setting.restricted,
             answer_keys=list(answers.keys),
         )
         first = built[0].messages if built else ()
-        return Generated(stage, made, answers.quarantine, answers.usage, tuple(answers.warnings), first, False)
+        return Generated(
+            stage, made, answers.quarantine, answers.usage, tuple(answers.warnings), first, False
+        )
 
-    generated, reused = cached(setting.cache, stage, identity, VERSION, compute, _save, _load, keep=lambda made: made.usage.failed == 0)
-    return generated if not reused else Generated(**{**_fields(generated), "usage": generated.usage.reused(), "reused": True})
+    generated, reused = cached(
+        setting.cache,
+        stage,
+        identity,
+        VERSION,
+        compute,
+        _save,
+        _load,
+        keep=lambda made: made.usage.failed == 0,
+    )
+    return (
+        generated
+        if not reused
+        else Generated(**{**_fields(generated), "usage": generated.usage.reused(), "reused": True})
+    )
 
 
 def _joined(parts: Sequence[Generated]) -> Generated:
@@ -308,8 +396,20 @@ def _load(folder: Path) -> Generated:
     described = json.loads((folder / "generated.json").read_text())
     frame = read_parquet(folder / "examples.parquet")
     if digest_rows(frame[list(CONTENT)].to_dict("records")) != described["digest"]:
-        raise UserError(f"the cached {described['stage']} data is damaged; run `touchstone cache verify` and prune it")
+        raise UserError(
+            f"the cached {described['stage']} data is damaged; run `touchstone cache verify` and prune it"
+        )
     made = Dataset(frame, described["name"], described["digest"], described["provenance"])
-    usage = Usage(**{**described["usage"], "served_models": tuple(described["usage"]["served_models"])})
+    usage = Usage(
+        **{**described["usage"], "served_models": tuple(described["usage"]["served_models"])}
+    )
     quarantine = pd.read_parquet(folder / "quarantine.parquet")
-    return Generated(described["stage"], made, quarantine, usage, tuple(described["warnings"]), tuple(described["messages"]), False)
+    return Generated(
+        described["stage"],
+        made,
+        quarantine,
+        usage,
+        tuple(described["warnings"]),
+        tuple(described["messages"]),
+        False,
+    )

@@ -1,8 +1,9 @@
 """Ask an LLM: requests in, parsed values out, whichever backend answers.
 
-In order: the data-use guard; answers already stored or recorded; the backend for the rest; parsing; one more try with the reason for
-each answer that does not parse; then quarantine. Values stand in the order of the requests, one bad row touches no other, and no
-request is paid for twice. Does not know what is asked: building requests and parsing answers belong to the stages.
+In order: the data-use guard; answers already stored or recorded; the backend for the rest; parsing;
+one more try with the reason for each answer that does not parse; then quarantine. Values stand in
+the order of the requests, one bad row touches no other, and no request is paid for twice. Does not
+know what is asked: building requests and parsing answers belong to the stages.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ Parse = Callable[[Request, str], Any]
 
 @dataclass(frozen=True)
 class Usage:
-    """What a call of `ask` used. Only what this call sent counts as tokens and money, so that a resumed run does not count twice.
+    """What a call of `ask` used. Only what this call sent counts as tokens and money, so that a
+    resumed run does not count twice.
 
     Attributes
     ----------
@@ -42,12 +44,14 @@ class Usage:
     cached : answered from the store or a recording.
     sent : answered by the backend now.
     failed : sent, and not answered after all tries.
-    prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens : of the answers of now, as the endpoint counts them; reasoning
-        tokens are among the completion's, cached tokens among the prompt's.
+    prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens : of the answers of now, as
+        the endpoint counts them; reasoning tokens are among the completion's, cached tokens among
+        the prompt's.
     tries : requests sent over the wire now, repetitions included.
     cost_usd : of the answers of now; None where a price is unknown.
     served_models : the models that answered, of old and new answers alike.
-    recording : digest over key and text of every answer used; the same answers have the same, wherever they came from.
+    recording : digest over key and text of every answer used; the same answers have the same,
+        wherever they came from.
     """
 
     requests: int = 0
@@ -65,7 +69,18 @@ class Usage:
 
     def reused(self) -> Usage:
         """Return the usage of the same answers taken from a cache: nothing sent, nothing spent."""
-        nothing = dict.fromkeys(("sent", "failed", "prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens", "tries"), 0)
+        nothing = dict.fromkeys(
+            (
+                "sent",
+                "failed",
+                "prompt_tokens",
+                "completion_tokens",
+                "reasoning_tokens",
+                "cached_tokens",
+                "tries",
+            ),
+            0,
+        )
         return replace(self, cached=self.requests, cost_usd=0.0, **nothing)
 
 
@@ -101,12 +116,16 @@ class Answers:
     Attributes
     ----------
     values : parsed value for each request, None where quarantined.
-    responses : the response that the value was read from, or the last one tried; None where there is none.
-    quarantine : DataFrame of stage, key, reason, text: answers that could not be used and requests that failed. Of a restricted corpus it
-        may quote notes: log `guard.publishable(quarantine, with_text=False)`.
+    responses : the response that the value was read from, or the last one tried; None where there
+        is none.
+    quarantine : DataFrame of stage, key, reason, text: answers that could not be used and requests
+        that failed. Of a restricted corpus it may quote notes: log `guard.publishable(quarantine,
+        with_text=False)`.
     usage : what it took.
-    warnings : e.g. that the served model changed under way, or lines of an answer file that fit nothing.
-    keys : of every response used, first answers that were asked again included: what a recording needs to replay the call.
+    warnings : e.g. that the served model changed under way, or lines of an answer file that fit
+        nothing.
+    keys : of every response used, first answers that were asked again included: what a recording
+        needs to replay the call.
     """
 
     values: list[Any]
@@ -118,15 +137,22 @@ class Answers:
 
 
 def ask(
-    requests: Iterable[Request], parse: Parse, llm: LLMConfig, *, folder: str | Path, corpus: str = "", progress: bool = False
+    requests: Iterable[Request],
+    parse: Parse,
+    llm: LLMConfig,
+    *,
+    folder: str | Path,
+    corpus: str = "",
+    progress: bool = False,
 ) -> Answers:
     """Ask for the completion of every request and parse it.
 
     Parameters
     ----------
     requests : may hold the same request several times; it is asked once.
-    parse : `parse(request, text) -> value`; raises ParseError with the reason if the answer cannot be used. It is then asked once more,
-        with the answer and the reason; a second failure goes to quarantine.
+    parse : `parse(request, text) -> value`; raises ParseError with the reason if the answer cannot
+        be used. It is then asked once more, with the answer and the reason; a second failure goes
+        to quarantine.
     llm : which LLM and how it is reached.
     folder : of the response store.
     corpus : name of the corpus whose text the requests hold, for the guard.
@@ -136,8 +162,8 @@ def ask(
     ------
     UserError
         Refused by the guard; wrong configuration; endpoint down (everything answered is kept).
-    PendingRequests, MissingRecording, EstimateOnly, BudgetExceeded
-        See errors.py. `PendingRequests` has `paths` and `n`, `MissingRecording` has `keys`, `EstimateOnly` has `estimate`.
+    PendingRequests, MissingRecording, EstimateOnly, BudgetExceeded See errors.py. `PendingRequests`
+        has `paths` and `n`, `MissingRecording` has `keys`, `EstimateOnly` has `estimate`.
     """
     requests = list(requests)
     guard.check(requests, llm, corpus)
@@ -146,7 +172,9 @@ def ask(
         asked = dict(zip(keys, requests, strict=True))
         first = _obtain(asked, llm, store, progress)
         values, again, reasons = _parsed(requests, keys, first, parse)
-        keys_again = {index: request.key(llm.endpoint, llm.model) for index, request in again.items()}
+        keys_again = {
+            index: request.key(llm.endpoint, llm.model) for index, request in again.items()
+        }
         asked_again = {keys_again[index]: request for index, request in again.items()}
         second = _obtain(asked_again, llm, store, progress)
         _settle(asked, first, asked_again, second, llm, store, corpus)
@@ -163,15 +191,31 @@ def ask(
         except ParseError as error:
             reasons[index] = str(error)
     rows = [
-        {"stage": requests[i].stage, "key": keys_again.get(i, keys[i]), "reason": reason, "text": responses[i].text if responses[i] else ""}
+        {
+            "stage": requests[i].stage,
+            "key": keys_again.get(i, keys[i]),
+            "reason": reason,
+            "text": responses[i].text if responses[i] else "",
+        }
         for i, reason in sorted(reasons.items())
     ]
-    warnings = list(dict.fromkeys(first.notes + second.notes)) + _changed_model([*first.responses.values(), *second.responses.values()])
+    warnings = list(dict.fromkeys(first.notes + second.notes)) + _changed_model(
+        [*first.responses.values(), *second.responses.values()]
+    )
     used = tuple(dict.fromkeys([*first.responses, *second.responses]))
-    return Answers(values, responses, _quarantine(rows), _usage(asked | asked_again, first, second, llm), warnings, used)
+    return Answers(
+        values,
+        responses,
+        _quarantine(rows),
+        _usage(asked | asked_again, first, second, llm),
+        warnings,
+        used,
+    )
 
 
-def _obtain(asked: Mapping[str, Request], llm: LLMConfig, store: Store | None, progress: bool) -> Obtained:
+def _obtain(
+    asked: Mapping[str, Request], llm: LLMConfig, store: Store | None, progress: bool
+) -> Obtained:
     """Return what the store or the recording holds, and what the backend answers of the rest."""
     if not asked:
         return Obtained()
@@ -179,9 +223,13 @@ def _obtain(asked: Mapping[str, Request], llm: LLMConfig, store: Store | None, p
         recorded = recording.load(llm.recording)
         return Obtained({key: recorded[key] for key in asked if key in recorded})
     obtained = Obtained(store.get(asked))
-    if llm.backend == "batch_file":  # what is recorded need not be answered again: a clean clone exports nothing that is shipped
+    if (
+        llm.backend == "batch_file"
+    ):  # what is recorded need not be answered again: a clean clone exports nothing that is shipped
         recorded = recording.load(llm.recording)
-        obtained.responses |= {key: recorded[key] for key in asked if key in recorded and key not in obtained.responses}
+        obtained.responses |= {
+            key: recorded[key] for key in asked if key in recorded and key not in obtained.responses
+        }
     missing = {key: request for key, request in asked.items() if key not in obtained.responses}
     if missing and (llm.backend == "batch_file" or not llm.estimate_only):
         _announce(missing, llm, store)
@@ -196,22 +244,32 @@ def _announce(missing: Mapping[str, Request], llm: LLMConfig, store: Store) -> N
     if llm.backend == "batch_file":
         return
     price = budget.price_of(llm, batch=llm.backend == "openai_batch")
-    rows = budget.estimates(missing, missing, price, budget.scale(store.spent(llm.endpoint, llm.model)))
+    rows = budget.estimates(
+        missing, missing, price, budget.scale(store.spent(llm.endpoint, llm.model))
+    )
     costs = [row.cost_usd for row in rows]
     cost = "cost unknown" if None in costs else f"at most {sum(costs):.4f} USD"
-    log.info("%s: %d requests to %s at %s, %s", ", ".join(row.stage for row in rows), len(missing), llm.model, llm.endpoint, cost)
+    log.info(
+        "%s: %d requests to %s at %s, %s",
+        ", ".join(row.stage for row in rows),
+        len(missing),
+        llm.model,
+        llm.endpoint,
+        cost,
+    )
 
 
 def _backend(name: str) -> Callable[[Mapping[str, Request], Store, LLMConfig, bool], Obtained]:
-    """Return the function of a backend; only here, and only when there is something to send, is its library imported."""
+    """Return the function of a backend; only here, and only when there is something to send, is its
+    library imported."""
     if name == "batch_file":
-        from touchstone.llm.batch_file import answer
+        from touchstone.llm.backends.batch_file import answer
     elif name == "openai":
-        from touchstone.llm.online import answer
+        from touchstone.llm.backends.openai import answer
     elif name == "openai_batch":
-        from touchstone.llm.openai_batch import answer
+        from touchstone.llm.backends.openai_batch import answer
     elif name == "transformers":
-        from touchstone.llm.local import answer
+        from touchstone.llm.backends.transformers import answer
     else:
         raise UserError(f"llm.backend: {no_such('backend', name, BACKENDS)}")
     return answer
@@ -227,11 +285,19 @@ def _settle(
     corpus: str,
 ) -> None:
     """Raise if requests are left that somebody has to answer first."""
-    missing = {key: request for key, request in asked.items() if key not in first.responses and key not in first.failed}
+    missing = {
+        key: request
+        for key, request in asked.items()
+        if key not in first.responses and key not in first.failed
+    }
     if llm.estimate_only:
         missing |= {key: request for key, request in again.items() if key not in second.responses}
         batch = llm.backend in ("batch_file", "openai_batch")
-        factor = budget.scale(store.spent(llm.endpoint, llm.model)) if store is not None else budget.UNSCALED
+        factor = (
+            budget.scale(store.spent(llm.endpoint, llm.model))
+            if store is not None
+            else budget.UNSCALED
+        )
         rows = budget.estimates({**asked, **missing}, missing, budget.price_of(llm, batch), factor)
         raise EstimateOnly(budget.table(rows, llm), rows)
     if llm.backend == "recorded" and missing:
@@ -250,8 +316,10 @@ def _settle(
             raise _pending(missing, llm, store, corpus, first.notes + second.notes)
 
 
-def _pending(missing: Mapping[str, Request], llm: LLMConfig, store: Store, corpus: str, notes: Sequence[str]) -> PendingRequests:
-    from touchstone.llm.batch_file import export
+def _pending(
+    missing: Mapping[str, Request], llm: LLMConfig, store: Store, corpus: str, notes: Sequence[str]
+) -> PendingRequests:
+    from touchstone.llm.backends.batch_file import export
 
     paths = export(
         llm.batch_dir,
@@ -272,7 +340,9 @@ def _pending(missing: Mapping[str, Request], llm: LLMConfig, store: Store, corpu
     )
 
 
-def _usage(asked: Mapping[str, Request], first: Obtained, second: Obtained, llm: LLMConfig) -> Usage:
+def _usage(
+    asked: Mapping[str, Request], first: Obtained, second: Obtained, llm: LLMConfig
+) -> Usage:
     responses = {**first.responses, **second.responses}
     new = first.new | second.new
     counts = Counter()
@@ -289,16 +359,24 @@ def _usage(asked: Mapping[str, Request], first: Obtained, second: Obtained, llm:
         failed=len(first.failed) + len(second.failed),
         tries=first.tries + second.tries,
         cost_usd=cost,
-        served_models=tuple(sorted({response.model for response in responses.values() if response.model})),
-        recording=digest_rows({"key": key, "text": response.text} for key, response in responses.items()),
-        **{name: counts[name] for name in ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens")},
+        served_models=tuple(
+            sorted({response.model for response in responses.values() if response.model})
+        ),
+        recording=digest_rows(
+            {"key": key, "text": response.text} for key, response in responses.items()
+        ),
+        **{
+            name: counts[name]
+            for name in ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens")
+        },
     )
 
 
 def _parsed(
     requests: Sequence[Request], keys: Sequence[str], first: Obtained, parse: Parse
 ) -> tuple[list[Any], dict[int, Request], dict[int, str]]:
-    """Parse the first answers: values, the requests to ask again by index, and the reasons by index."""
+    """Parse the first answers: values, the requests to ask again by index, and the reasons by
+    index."""
     values: list[Any] = [None] * len(requests)
     again: dict[int, Request] = {}
     reasons: dict[int, str] = {}
@@ -318,7 +396,8 @@ def _parsed(
 
 def _with_reason(request: Request, text: str, reason: str) -> Request:
     """Return the request that shows a model its unusable answer and says what is wrong with it."""
-    # An empty answer (a refusal) is named: many chat templates reject an empty turn, or two turns of the user in a row.
+    # An empty answer (a refusal) is named: many chat templates reject an empty turn, or two turns
+    # of the user in a row.
     said = {"role": "assistant", "content": text or "(no answer)"}
     return replace(request, messages=(*request.messages, said, {"role": "user", "content": reason}))
 
@@ -327,7 +406,10 @@ def _changed_model(responses: Iterable[Response]) -> list[str]:
     served = Counter(response.model for response in responses if response.model)
     if len(served) < 2:
         return []
-    return ["the served model changed under way: " + ", ".join(f"{name} ({count} answers)" for name, count in served.most_common())]
+    return [
+        "the served model changed under way: "
+        + ", ".join(f"{name} ({count} answers)" for name, count in served.most_common())
+    ]
 
 
 def _quarantine(rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:

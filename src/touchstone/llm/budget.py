@@ -1,8 +1,10 @@
-"""What requests cost: estimated before they are sent, bounded while they are sent, counted when they are answered.
+"""What requests cost: estimated before they are sent, bounded while they are sent, counted when
+they are answered.
 
-Prices stand in conf/prices.yaml, dated, for users to edit; a model that is not in it has no price, and money is then shown as unknown.
-Tokens are estimated from the text (no tokenizer is downloaded) and rescaled by what the endpoint counted so far. Money is what the
-table says, not what a provider bills: requests that timed out here may have been answered, and billed, there.
+Prices stand in conf/prices.yaml, dated, for users to edit; a model that is not in it has no price,
+and money is then shown as unknown. Tokens are estimated from the text (no tokenizer is downloaded)
+and rescaled by what the endpoint counted so far. Money is what the table says, not what a provider
+bills: requests that timed out here may have been answered, and billed, there.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ class Price:
 
     Attributes
     ----------
-    input, cached_input, output : for new prompt tokens, prompt tokens that the provider had cached, and completion tokens.
+    input, cached_input, output : for new prompt tokens, prompt tokens that the provider had cached,
+        and completion tokens.
     as_of : the day on which somebody looked it up, '' where there is nothing to look up.
     """
 
@@ -45,7 +48,11 @@ class Price:
         """Return USD for prompt_tokens, of which cached_tokens, and completion_tokens."""
         cached = tokens.get("cached_tokens", 0)
         new = tokens.get("prompt_tokens", 0) - cached
-        return (new * self.input + cached * self.cached_input + tokens.get("completion_tokens", 0) * self.output) / 1e6
+        return (
+            new * self.input
+            + cached * self.cached_input
+            + tokens.get("completion_tokens", 0) * self.output
+        ) / 1e6
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,8 @@ class Estimate:
     cached : those answered already.
     calls : those to send.
     prompt_tokens : estimated from the text, with a margin.
-    completion_tokens : max_tokens of each; None where a request has no max_tokens, so that there is no bound.
+    completion_tokens : max_tokens of each; None where a request has no max_tokens, so that there is
+        no bound.
     cost_usd : None where the price or the bound is unknown.
     cost_if_all_asked_again_usd : the same if no answer parsed and each was asked once more.
     as_of : date of the price.
@@ -89,36 +97,46 @@ def price_of(llm: LLMConfig, batch: bool = False) -> Price | None:
         If the table cannot be read.
     """
     table = _table(str(_path(llm.prices)))
-    # A batch file is answered who knows where: its location says only that nothing is sent from here.
+    # A batch file is answered who knows where: its location says only that nothing is sent from
+    # here.
     local = llm.location == "local" and llm.backend != "batch_file"
     row = table["local"] if local else table["models"].get(llm.model)
     if row is None or row.get("input") is None or row.get("output") is None:
         return None
     factor = float(table.get("batch_factor", 1.0)) if batch else 1.0
     cached = row["input"] if row.get("cached_input") is None else row["cached_input"]
-    return Price(row["input"] * factor, cached * factor, row["output"] * factor, str(row.get("as_of") or ""))
+    return Price(
+        row["input"] * factor, cached * factor, row["output"] * factor, str(row.get("as_of") or "")
+    )
 
 
 def count_tokens(text: str) -> int:
-    """Return about how many tokens a text has: one for each six letters of a word begun, three digits, or other character."""
+    """Return about how many tokens a text has: one for each six letters of a word begun, three
+    digits, or other character."""
     return len(_PIECE.findall(text))
 
 
 def prompt_tokens(request: Request) -> int:
-    """Return about how many prompt tokens a request has: its messages with their frame, and its schema."""
+    """Return about how many prompt tokens a request has: its messages with their frame, and its
+    schema."""
     total = sum(count_tokens(message["content"]) + 4 for message in request.messages) + 3
     return total + (count_tokens(json.dumps(request.schema)) if request.schema is not None else 0)
 
 
 def scale(spent: Iterable[Mapping[str, int]]) -> float:
-    """Return the factor that makes estimates a bound, from what the endpoint counted for the requests estimated so far."""
+    """Return the factor that makes estimates a bound, from what the endpoint counted for the
+    requests estimated so far."""
     spent = list(spent)
-    counted, estimated = sum(row["prompt_tokens"] for row in spent), sum(row["estimated_tokens"] for row in spent)
+    counted, estimated = (
+        sum(row["prompt_tokens"] for row in spent),
+        sum(row["estimated_tokens"] for row in spent),
+    )
     return UNSCALED if min(counted, estimated) < 1000 else MARGIN * counted / estimated
 
 
 def bound(request: Request, price: Price | None, factor: float) -> float | None:
-    """Return the most that one request can cost in USD; None where the price is unknown or it has no max_tokens."""
+    """Return the most that one request can cost in USD; None where the price is unknown or it has
+    no max_tokens."""
     if price is None:
         return None
     if price.input == price.output == 0:
@@ -126,10 +144,14 @@ def bound(request: Request, price: Price | None, factor: float) -> float | None:
     limit = request.params.get("max_tokens")
     if limit is None:
         return None
-    return price.cost({"prompt_tokens": round(prompt_tokens(request) * factor), "completion_tokens": limit})
+    return price.cost(
+        {"prompt_tokens": round(prompt_tokens(request) * factor), "completion_tokens": limit}
+    )
 
 
-def estimates(asked: Mapping[str, Request], missing: Iterable[str], price: Price | None, factor: float) -> list[Estimate]:
+def estimates(
+    asked: Mapping[str, Request], missing: Iterable[str], price: Price | None, factor: float
+) -> list[Estimate]:
     """Return one estimate per stage.
 
     Parameters
@@ -151,24 +173,43 @@ def estimates(asked: Mapping[str, Request], missing: Iterable[str], price: Price
         if price is not None and tokens_out is not None:
             cost = price.cost({"prompt_tokens": tokens_in, "completion_tokens": tokens_out})
             # Asked again, a request carries its answer and the reason (about 100 tokens) too.
-            again = {"prompt_tokens": tokens_in + tokens_out + 100 * len(sent), "completion_tokens": tokens_out}
+            again = {
+                "prompt_tokens": tokens_in + tokens_out + 100 * len(sent),
+                "completion_tokens": tokens_out,
+            }
             twice = cost + price.cost(again)
         made.append(
-            Estimate(stage, len(keys), len(keys) - len(sent), len(sent), tokens_in, tokens_out, cost, twice, price.as_of if price else "")
+            Estimate(
+                stage,
+                len(keys),
+                len(keys) - len(sent),
+                len(sent),
+                tokens_in,
+                tokens_out,
+                cost,
+                twice,
+                price.as_of if price else "",
+            )
         )
     return made
 
 
 def added(rows: Iterable[Estimate]) -> list[Estimate]:
-    """Return one estimate per stage, the sum of those given: a stage may ask in several parts. What has no bound has none in the sum."""
+    """Return one estimate per stage, the sum of those given: a stage may ask in several parts. What
+    has no bound has none in the sum."""
     stages: dict[str, Estimate] = {}
     for row in rows:
         sofar = stages.get(row.stage)
         if sofar is None:
             stages[row.stage] = row
             continue
-        numbers = {field.name: (getattr(sofar, field.name), getattr(row, field.name)) for field in fields(row)[1:-1]}
-        stages[row.stage] = replace(row, **{name: None if None in pair else sum(pair) for name, pair in numbers.items()})
+        numbers = {
+            field.name: (getattr(sofar, field.name), getattr(row, field.name))
+            for field in fields(row)[1:-1]
+        }
+        stages[row.stage] = replace(
+            row, **{name: None if None in pair else sum(pair) for name, pair in numbers.items()}
+        )
     return list(stages.values())
 
 
@@ -176,7 +217,16 @@ def table(rows: Sequence[Estimate], llm: LLMConfig) -> str:
     """Return estimates as text for the terminal, with a line that says what kind of bound it is."""
     from tabulate import tabulate
 
-    heads = ["stage", "requests", "cached", "to send", "prompt tokens", "completion tokens", "USD", "USD if all are asked again"]
+    heads = [
+        "stage",
+        "requests",
+        "cached",
+        "to send",
+        "prompt tokens",
+        "completion tokens",
+        "USD",
+        "USD if all are asked again",
+    ]
     lines = [
         [row.stage, row.requests, row.cached, row.calls, row.prompt_tokens, _shown(row.completion_tokens), _usd(row.cost_usd), _usd(row.cost_if_all_asked_again_usd)]
         for row in rows
@@ -204,7 +254,9 @@ def _usd(value: float | None) -> str:
 def _path(prices: str) -> Path:
     from touchstone.schema import conf_dir
 
-    return Path(prices) if Path(prices).is_absolute() or Path(prices).exists() else conf_dir() / prices
+    return (
+        Path(prices) if Path(prices).is_absolute() or Path(prices).exists() else conf_dir() / prices
+    )
 
 
 @lru_cache(maxsize=8)
@@ -218,5 +270,7 @@ def _table(path: str) -> dict[str, Any]:
         reason = error.strerror if isinstance(error, OSError) else "it is no valid YAML"
         raise UserError(f"llm.prices={path}: cannot read the price table: {reason}") from error
     if not isinstance(found, dict) or not isinstance(found.get("models"), dict):
-        raise UserError(f"llm.prices={path}: a price table has the keys models, local and batch_factor")
+        raise UserError(
+            f"llm.prices={path}: a price table has the keys models, local and batch_factor"
+        )
     return {"local": None, **found}

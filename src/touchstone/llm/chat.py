@@ -1,8 +1,10 @@
-"""A request as the body of a chat completion, and a chat completion as a response: the wire format that all backends share.
+"""A request as the body of a chat completion, and a chat completion as a response: the wire format
+that all backends share.
 
-The schema travels in one of three ways: `json_schema` (the endpoint enforces it), `json_object` (it enforces JSON only) or
-`instruction` (it enforces nothing: the schema is told in the last message). How it travels is not part of a request's key.
-Does not send (online.py, openai_batch.py) and does not judge what an answer says.
+The schema travels in one of three ways: `json_schema` (the endpoint enforces it), `json_object` (it
+enforces JSON only) or `instruction` (it enforces nothing: the schema is told in the last message).
+How it travels is not part of a request's key. Does not send (online.py, openai_batch.py) and does
+not judge what an answer says.
 """
 
 from __future__ import annotations
@@ -22,13 +24,16 @@ class Garbled(Exception):
     """An answer of the endpoint that is no chat completion: worth another try."""
 
 
-def body(request: Request, model: str, structured: str = "json_schema", tokens_field: str = "max_tokens") -> dict[str, Any]:
+def body(
+    request: Request, model: str, structured: str = "json_schema", tokens_field: str = "max_tokens"
+) -> dict[str, Any]:
     """Return the JSON body of a chat completion request.
 
     Parameters
     ----------
     structured : one of `STRUCTURED`.
-    tokens_field : name under which `max_tokens` is sent; newer OpenAI models want `max_completion_tokens`.
+    tokens_field : name under which `max_tokens` is sent; newer OpenAI models want
+        `max_completion_tokens`.
     """
     messages = [dict(message) for message in request.messages]
     made: dict[str, Any] = {"model": model, "messages": messages}
@@ -36,7 +41,10 @@ def body(request: Request, model: str, structured: str = "json_schema", tokens_f
         if structured == "json_schema":
             schema = dict(request.schema)
             name = re.sub(r"[^A-Za-z0-9_-]", "_", str(schema.get("title", "answer")))[:64]
-            made["response_format"] = {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": _is_strict(schema)}}
+            made["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": name, "schema": schema, "strict": _is_strict(schema)},
+            }
         else:
             messages[-1]["content"] += "\n\n" + instruction(request.schema)
             if structured == "json_object":
@@ -105,9 +113,11 @@ def now() -> str:
 
 
 def tokens(usage: Mapping[str, Any]) -> dict[str, int]:
-    """Return prompt, completion, reasoning and cached tokens of a usage object; 0 where it does not say.
+    """Return prompt, completion, reasoning and cached tokens of a usage object; 0 where it does not
+    say.
 
-    Reasoning tokens are part of completion tokens, cached tokens are part of prompt tokens, as OpenAI counts them.
+    Reasoning tokens are part of completion tokens, cached tokens are part of prompt tokens, as
+    OpenAI counts them.
     """
     details = usage.get("completion_tokens_details") or {}
     prompt_details = usage.get("prompt_tokens_details") or {}
@@ -120,12 +130,19 @@ def tokens(usage: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _is_strict(schema: Mapping[str, Any]) -> bool:
-    """Tell whether OpenAI's strict mode takes the schema: every object closed, every property required."""
+    """Tell whether OpenAI's strict mode takes the schema: every object closed, every property
+    required."""
     if schema.get("type") == "object" or "properties" in schema:
         properties = schema.get("properties", {})
-        if schema.get("additionalProperties") is not False or set(schema.get("required", ())) != set(properties):
+        if schema.get("additionalProperties") is not False or set(
+            schema.get("required", ())
+        ) != set(properties):
             return False
-    children = [*schema.get("properties", {}).values(), *schema.get("$defs", {}).values(), *schema.get("anyOf", ())]
+    children = [
+        *schema.get("properties", {}).values(),
+        *schema.get("$defs", {}).values(),
+        *schema.get("anyOf", ()),
+    ]
     if isinstance(schema.get("items"), Mapping):
         children.append(schema["items"])
     return all(_is_strict(child) for child in children)

@@ -1,12 +1,13 @@
 """The data-use guard: text of a restricted corpus goes nowhere that no agreement covers.
 
-    recorded, transformers     nothing leaves the machine
-    openai, openai_batch       location=local: an address of this machine or of a private network; else the corpus must stand in
+    recorded, transformers     nothing leaves the machine openai, openai_batch       location=local:
+    an address of this machine or of a private network; else the corpus must stand in
                                llm.approved_for
-    batch_file                 llm.purpose must say why; the file is 0600 and its name says RESTRICTED
+    batch_file                 llm.purpose must say why; the file is 0600 and its name says
+    RESTRICTED
 
-Checked before anything is sent or written. What may be logged of restricted text is `redacted`. Does not de-identify and does not
-know what an agreement allows: it makes people name it.
+Checked before anything is sent or written. What may be logged of restricted text is `redacted`.
+Does not de-identify and does not know what an agreement allows: it makes people name it.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ def check(requests: Iterable[Request], llm: LLMConfig, corpus: str, access: str 
 
 
 def is_private(host: str) -> bool:
-    """Tell whether a host is this machine or in a private network, by its name or number alone (no look-up is made).
+    """Tell whether a host is this machine or in a private network, by its name or number alone (no
+    look-up is made).
 
     Examples
     --------
@@ -80,7 +82,9 @@ def is_private(host: str) -> bool:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return host == "localhost" or (bool(host) and "." not in host) or host.endswith(_PRIVATE_NAMES)
+        return (
+            host == "localhost" or (bool(host) and "." not in host) or host.endswith(_PRIVATE_NAMES)
+        )
     return address.is_loopback or address.is_private or address.is_link_local
 
 
@@ -96,8 +100,11 @@ def redacted(text: str) -> str:
 
 
 def publishable(table: pd.DataFrame, with_text: bool) -> pd.DataFrame:
-    """Return a table as it may be logged: without `with_text`, texts and the reasons that may quote them redacted."""
+    """Return a table as it may be logged: without `with_text`, texts and the reasons that may quote
+    them redacted."""
     if with_text or "text" not in table:
         return table
     columns = [name for name in ("text", "reason") if name in table]
-    return table.assign(**{name: [redacted(str(value)) for value in table[name]] for name in columns})
+    return table.assign(
+        **{name: [redacted(str(value)) for value in table[name]] for name in columns}
+    )

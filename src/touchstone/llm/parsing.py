@@ -1,9 +1,11 @@
-"""Read JSON out of a model's answer: strictly first, repaired where that is safe, never from an answer that was cut off.
+"""Read JSON out of a model's answer: strictly first, repaired where that is safe, never from an
+answer that was cut off.
 
-In order: the text as strict JSON; the content of its only code fence; a repair of small slips (single quotes, trailing commas, text
-around the object) by json-repair, which is flagged. json-repair also closes cut strings without a word ("BP 14" for "BP 140/90"), so
-an answer whose last string or bracket is still open is refused before it gets there.
-Does not check what the JSON says: the parsers of each stage do.
+In order: the text as strict JSON; the content of its only code fence; a repair of small slips
+(single quotes, trailing commas, text around the object) by json-repair, which is flagged.
+json-repair also closes cut strings without a word ("BP 14" for "BP 140/90"), so an answer whose
+last string or bracket is still open is refused before it gets there. Does not check what the JSON
+says: the parsers of each stage do.
 """
 
 from __future__ import annotations
@@ -27,9 +29,9 @@ def loads(text: str) -> tuple[Any, bool]:
 
     Raises
     ------
-    ParseError
-        If there is no JSON, if it was cut off, or if it holds NaN, a key twice in one object, or characters that no text can hold.
-        The reason is fit to be sent back to the model and quotes nothing of the answer.
+    ParseError If there is no JSON, if it was cut off, or if it holds NaN, a key twice in one
+        object, or characters that no text can hold. The reason is fit to be sent back to the model
+        and quotes nothing of the answer.
 
     Examples
     --------
@@ -42,7 +44,9 @@ def loads(text: str) -> tuple[Any, bool]:
     inner = fenced.group(1) if fenced else text
     try:
         value = _strict(inner)
-        plain = inner.isascii() and "\\u" not in inner  # then there can be no half of a surrogate pair
+        plain = (
+            inner.isascii() and "\\u" not in inner
+        )  # then there can be no half of a surrogate pair
         return (value if plain else _checked(value)), False
     except json.JSONDecodeError:
         pass
@@ -68,16 +72,21 @@ def _repaired(text: str) -> Any:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, (dict, list)) or not value:
-        raise ParseError("the answer is not valid JSON; answer with one JSON object and nothing else")
+        raise ParseError(
+            "the answer is not valid JSON; answer with one JSON object and nothing else"
+        )
     return value
 
 
 def _checked(value: Any) -> Any:
-    """Return the value if every string in it can be written as UTF-8: an escaped half of a surrogate pair cannot."""
+    """Return the value if every string in it can be written as UTF-8: an escaped half of a
+    surrogate pair cannot."""
     try:
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
-        raise ParseError("the answer holds characters that are no text (half of a surrogate pair)") from None
+        raise ParseError(
+            "the answer holds characters that are no text (half of a surrogate pair)"
+        ) from None
     except RecursionError:
         raise ParseError("the answer is not usable JSON: it is nested too deeply") from None
     return value
@@ -89,7 +98,8 @@ def _start(text: str) -> int | None:
 
 
 def _ends_open(text: str) -> bool:
-    """Tell whether a string or a bracket is still open at the end; what follows the outermost closing bracket does not count."""
+    """Tell whether a string or a bracket is still open at the end; what follows the outermost
+    closing bracket does not count."""
     depth, inside, escaped = 0, False, False
     for character in text:
         if inside:

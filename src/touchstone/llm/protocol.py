@@ -1,8 +1,9 @@
 """What every LLM backend speaks: a request, its key, a response.
 
-The key is the digest of everything that can change the answer: endpoint, model, all messages, response schema, all sampling
-parameters, sample index. Change any of them and it is another request (tested field by field). Bookkeeping (stage, restricted)
-are not part of it. Does not send anything: `llm/ask.py` does.
+The key is the digest of everything that can change the answer: endpoint, model, all messages,
+response schema, all sampling parameters, sample index. Change any of them and it is another request
+(tested field by field). Bookkeeping (stage, restricted) are not part of it. Does not send anything:
+`llm/ask.py` does.
 """
 
 from __future__ import annotations
@@ -23,12 +24,16 @@ class Request:
     Attributes
     ----------
     messages : tuple of {"role": "system" | "user" | "assistant", "content": str}.
-    schema : JSON schema the answer must satisfy, or None for free text. `schema["title"]` names it to the endpoint.
-    params : sampling parameters as sent: temperature, top_p, max_tokens, seed, ...; those that are None are not sent.
+    schema : JSON schema the answer must satisfy, or None for free text. `schema["title"]` names it
+        to the endpoint.
+    params : sampling parameters as sent: temperature, top_p, max_tokens, seed, ...; those that are
+        None are not sent.
     sample : index of the sample where the same prompt is asked several times.
-    stage : which stage asks (`data_to_label`, `label_to_data`, ...): for counts, estimates and errors.
+    stage : which stage asks (`data_to_label`, `label_to_data`, ...): for counts, estimates and
+        errors.
     restricted : whether the messages hold text of a corpus with `access: restricted`.
-    context : what the parser needs to know to read the answer (which sentences were asked); kept when the request is asked again.
+    context : what the parser needs to know to read the answer (which sentences were asked); kept
+        when the request is asked again.
     """
 
     messages: tuple[Mapping[str, str], ...]
@@ -50,7 +55,9 @@ class Request:
             "sample": self.sample,
         }
         try:  # plain JSON types need no conversion: the same digest in a third of the time
-            text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+            text = json.dumps(
+                parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+            )
         except (TypeError, ValueError):
             return digest(parts)
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
@@ -66,7 +73,8 @@ class Response:
     text : the completion, '' on refusal.
     finish_reason : `stop`, `length`, `content_filter`, ...
     model : the model that the endpoint says answered (may differ from the one asked).
-    usage : the endpoint's whole usage object: prompt_tokens, completion_tokens, and reasoning or cached tokens where given.
+    usage : the endpoint's whole usage object: prompt_tokens, completion_tokens, and reasoning or
+        cached tokens where given.
     fingerprint : `system_fingerprint`, '' where there is none.
     latency_s : seconds from the last try's sending to its answer; None for recordings and batches.
     tries : how many times it was sent until it was answered.
@@ -105,4 +113,5 @@ class Obtained:
 
 
 class ParseError(Exception):
-    """An answer that cannot be used as it is; the text is the reason, fit to be sent back to the model."""
+    """An answer that cannot be used as it is; the text is the reason, fit to be sent back to the
+    model."""

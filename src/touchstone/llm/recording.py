@@ -1,8 +1,9 @@
 """Recordings: answers as readable JSON lines, to ship, to send to a colleague, to replay offline.
 
-One line per answer: {"key", "request": {"messages", "schema", "params", "sample", "stage"}, "response", "model", "date", ...}.
-`key` names the request (protocol.py); `request` may be left out where its text must not be published: the key is enough to replay.
-`endpoint` and `model` are as asked, `served_model` as answered. Shipped recordings are all *.jsonl under demo/recordings.
+One line per answer: {"key", "request": {"messages", "schema", "params", "sample", "stage"},
+"response", "model", "date", ...}. `key` names the request (protocol.py); `request` may be left out
+where its text must not be published: the key is enough to replay. `endpoint` and `model` are as
+asked, `served_model` as answered. Shipped recordings are all *.jsonl under demo/recordings.
 
     touchstone recording export FILE    from the response store
     touchstone recording import FILE    into the response store
@@ -27,11 +28,19 @@ from touchstone.llm.protocol import Request, Response
 from touchstone.llm.store import Kept, Store
 
 SHIPPED = Path(__file__).resolve().parents[1] / "demo" / "recordings"
-TEXTS = ("endpoint", "model", "served_model", "date", "finish_reason", "fingerprint")  # of a line, where they are there
+TEXTS = (
+    "endpoint",
+    "model",
+    "served_model",
+    "date",
+    "finish_reason",
+    "fingerprint",
+)  # of a line, where they are there
 
 
 def load(recording: str | None) -> dict[str, Response]:
-    """Return all recorded responses by key: those of `recording`, then the shipped ones; the first answer to a request counts.
+    """Return all recorded responses by key: those of `recording`, then the shipped ones; the first
+    answer to a request counts.
 
     Parameters
     ----------
@@ -77,7 +86,12 @@ def entry(kept: Kept, *, with_request: bool = True) -> dict[str, Any]:
     line: dict[str, Any] = {"key": response.key}
     if with_request and kept.request is not None:
         line["request"] = {**kept.request, "stage": kept.stage}
-    line |= {"response": response.text, "endpoint": kept.endpoint, "model": kept.asked_model, "date": response.created}
+    line |= {
+        "response": response.text,
+        "endpoint": kept.endpoint,
+        "model": kept.asked_model,
+        "date": response.created,
+    }
     if response.model and response.model != kept.asked_model:
         line["served_model"] = response.model
     if response.finish_reason != "stop":
@@ -100,13 +114,15 @@ def export(
     with_requests: bool = True,
     restricted: bool = False,
 ) -> tuple[int, int]:
-    """Write the answers of a store as a recording; where there are none to write, no file is made or changed.
+    """Write the answers of a store as a recording; where there are none to write, no file is made
+    or changed.
 
     Parameters
     ----------
     stage, model : only those; None = all.
     with_requests : whether the text of the requests is written beside their keys.
-    restricted : whether answers to requests with restricted text are written too; the file is then 0600.
+    restricted : whether answers to requests with restricted text are written too; the file is then
+        0600.
 
     Returns
     -------
@@ -147,12 +163,16 @@ def write(path: str | Path, entries: Iterable[Mapping[str, Any]], mode: int = 0o
     aside = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(os.open(aside, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, mode), "w", encoding="utf-8") as handle:
+        with open(
+            os.open(aside, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, mode), "w", encoding="utf-8"
+        ) as handle:
             for line in entries:
                 handle.write(json.dumps(line, ensure_ascii=False) + "\n")
         aside.replace(path)
     except OSError as error:
-        raise UserError(f"cannot write the recording {path}: {error.strerror}; name a file in a folder that you own") from error
+        raise UserError(
+            f"cannot write the recording {path}: {error.strerror}; name a file in a folder that you own"
+        ) from error
 
 
 def import_(store: Store, path: str | Path) -> tuple[int, int]:
@@ -160,12 +180,13 @@ def import_(store: Store, path: str | Path) -> tuple[int, int]:
 
     Returns
     -------
-    added, conflicts : how many were new; how many answer a request differently from the store, which keeps its own.
+    added, conflicts : how many were new; how many answer a request differently from the store,
+        which keeps its own.
 
     Raises
     ------
-    UserError
-        If a line cannot be read, or its key is not that of its request; all are looked at before the first is put.
+    UserError If a line cannot be read, or its key is not that of its request; all are looked at
+        before the first is put.
     """
     lines = []
     for number, raw in _lines(path):
@@ -181,7 +202,9 @@ def import_(store: Store, path: str | Path) -> tuple[int, int]:
             _as_response(line),
             endpoint=line.get("endpoint", ""),
             model=line.get("model", ""),
-            request=None if request is None else {name: value for name, value in request.items() if name != "stage"},
+            request=None
+            if request is None
+            else {name: value for name, value in request.items() if name != "stage"},
             stage=(request or {}).get("stage") or "",
             restricted=bool(line.get("restricted")),
         )
@@ -193,7 +216,8 @@ def import_(store: Store, path: str | Path) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Verified:
-    """What `verify` found: lines, those whose key was recomputed from the request, and problems, each with its line number."""
+    """What `verify` found: lines, those whose key was recomputed from the request, and problems,
+    each with its line number."""
 
     lines: int
     recomputed: int
@@ -201,7 +225,8 @@ class Verified:
 
 
 def verify(path: str | Path) -> Verified:
-    """Check a recording: every line readable, every key that of its request, no request answered in two ways."""
+    """Check a recording: every line readable, every key that of its request, no request answered in
+    two ways."""
     problems, answers, lines, recomputed = [], {}, 0, 0
     for number, raw in _lines(path):
         lines += 1
@@ -214,7 +239,9 @@ def verify(path: str | Path) -> Verified:
         if problem := _wrong_key(line, f"line {number}"):
             problems.append(problem)
         if answers.setdefault(line["key"], line["response"]) != line["response"]:
-            problems.append(f"line {number}: request {line['key'][:12]} is answered twice, differently")
+            problems.append(
+                f"line {number}: request {line['key'][:12]} is answered twice, differently"
+            )
     return Verified(lines, recomputed, tuple(problems))
 
 
@@ -231,15 +258,24 @@ def read(path: str | Path) -> Iterator[dict[str, Any]]:
 
 
 def add_cli(subparsers: Any) -> None:
-    """Add `recording export|import|verify` to a command line; each sets `run`, a function of the parsed arguments."""
-    parser = subparsers.add_parser("recording", help="move LLM answers between the response store and JSON lines")
+    """Add `recording export|import|verify` to a command line; each sets `run`, a function of the
+    parsed arguments."""
+    parser = subparsers.add_parser(
+        "recording", help="move LLM answers between the response store and JSON lines"
+    )
     actions = parser.add_subparsers(dest="action", required=True)
     out = actions.add_parser("export", help="write the store's answers as a recording")
     out.add_argument("file")
     out.add_argument("--stage", help="only this stage")
     out.add_argument("--model", help="only this model")
-    out.add_argument("--without-requests", action="store_true", help="keys only: the text asked is left out")
-    out.add_argument("--restricted", action="store_true", help="also answers about restricted text; the file is readable to you only")
+    out.add_argument(
+        "--without-requests", action="store_true", help="keys only: the text asked is left out"
+    )
+    out.add_argument(
+        "--restricted",
+        action="store_true",
+        help="also answers about restricted text; the file is readable to you only",
+    )
     out.set_defaults(run=_run_export)
     into = actions.add_parser("import", help="put a recording's answers into the store")
     into.add_argument("file", nargs="+")
@@ -248,13 +284,17 @@ def add_cli(subparsers: Any) -> None:
     check.add_argument("file", nargs="*", help="default: the shipped recordings")
     check.set_defaults(run=_run_verify)
     for action in (out, into):
-        action.add_argument("--cache", default=".cache", help="paths.cache of the runs (default .cache)")
+        action.add_argument(
+            "--cache", default=".cache", help="paths.cache of the runs (default .cache)"
+        )
 
 
 def _run_export(arguments: argparse.Namespace) -> int:
     folder = Path(arguments.cache) / "llm"
     if not (folder / "responses.sqlite").is_file():
-        raise UserError(f"no response store in {folder}; name paths.cache of the runs that asked: --cache FOLDER")
+        raise UserError(
+            f"no response store in {folder}; name paths.cache of the runs that asked: --cache FOLDER"
+        )
     with Store(folder) as store:
         written, left_out = export(
             store,
@@ -266,7 +306,9 @@ def _run_export(arguments: argparse.Namespace) -> int:
         )
         told = f"{left_out} answers about restricted text left out; --restricted writes them too"
         if not written:
-            raise UserError(f"nothing written to {arguments.file}: {told if left_out else _what_there_is(store, arguments)}")
+            raise UserError(
+                f"nothing written to {arguments.file}: {told if left_out else _what_there_is(store, arguments)}"
+            )
     print(f"{written} answers written to {arguments.file}")
     if left_out:
         print(told)
@@ -274,7 +316,8 @@ def _run_export(arguments: argparse.Namespace) -> int:
 
 
 def _what_there_is(store: Store, arguments: argparse.Namespace) -> str:
-    """Say which stages and models a store has answers of, and which one asked for is none of them."""
+    """Say which stages and models a store has answers of, and which one asked for is none of
+    them."""
     known = store.db.execute("SELECT DISTINCT stage, asked_model FROM responses").fetchall()
     if not known:
         return f"{store.path} has no answers yet"
@@ -283,7 +326,11 @@ def _what_there_is(store: Store, arguments: argparse.Namespace) -> str:
         ("stage", arguments.stage, {row[0] for row in known}),
         ("model", arguments.model, {row[1] for row in known}),
     ):
-        told.append(f"{name}s: {', '.join(sorted(found))}" if asked in (None, *found) else no_such(name, asked, found))
+        told.append(
+            f"{name}s: {', '.join(sorted(found))}"
+            if asked in (None, *found)
+            else no_such(name, asked, found)
+        )
     return "; ".join(told)
 
 
@@ -291,7 +338,10 @@ def _run_import(arguments: argparse.Namespace) -> int:
     with Store(Path(arguments.cache) / "llm") as store:
         for path in arguments.file:
             added, conflicts = import_(store, path)
-            print(f"{path}: {added} answers added" + (f", {conflicts} differ from the store, which keeps its own" if conflicts else ""))
+            print(
+                f"{path}: {added} answers added"
+                + (f", {conflicts} differ from the store, which keeps its own" if conflicts else "")
+            )
     return 0
 
 
@@ -299,7 +349,9 @@ def _run_verify(arguments: argparse.Namespace) -> int:
     failed = False
     for path in arguments.file or shipped():
         found = verify(path)
-        print(f"{path}: {found.lines} answers, {found.recomputed} keys recomputed, {len(found.problems)} problems")
+        print(
+            f"{path}: {found.lines} answers, {found.recomputed} keys recomputed, {len(found.problems)} problems"
+        )
         for problem in found.problems:
             print(f"  {problem}")
         failed = failed or bool(found.problems)
@@ -340,14 +392,18 @@ def _entry(raw: str, where: str) -> dict[str, Any]:
     for name in ("request", "usage"):
         if not isinstance(line.get(name, {}), dict):
             raise UserError(f'{where}: "{name}" must be an object')
-    for name, value in [*((name, line.get(name, "")) for name in TEXTS), ("stage", line.get("request", {}).get("stage") or "")]:
+    for name, value in [
+        *((name, line.get(name, "")) for name in TEXTS),
+        ("stage", line.get("request", {}).get("stage") or ""),
+    ]:
         if not isinstance(value, str):
             raise UserError(f'{where}: "{name}" must be text')
     return line
 
 
 def _wrong_key(line: Mapping[str, Any], where: str) -> str | None:
-    """Say that the key of a line is not that of its request; None where it is, or where the request is left out."""
+    """Say that the key of a line is not that of its request; None where it is, or where the request
+    is left out."""
     if "request" not in line or _key_of(line) == line["key"]:
         return None
     return f"{where}: the key is not that of the request at endpoint {line.get('endpoint')!r} for {line.get('model')!r}"
@@ -356,7 +412,12 @@ def _wrong_key(line: Mapping[str, Any], where: str) -> str | None:
 def _key_of(line: Mapping[str, Any]) -> str | None:
     request = line["request"]
     try:
-        asked = Request(tuple(request["messages"]), request.get("schema"), request.get("params") or {}, request.get("sample") or 0)
+        asked = Request(
+            tuple(request["messages"]),
+            request.get("schema"),
+            request.get("params") or {},
+            request.get("sample") or 0,
+        )
         return asked.key(line.get("endpoint", ""), line.get("model", ""))
     except (AttributeError, KeyError, TypeError, ValueError):
         return None

@@ -1,7 +1,8 @@
 """Secrets: read from the environment or a .env file, never from YAML, never shown.
 
-A configuration names environment variables (`llm.api_key_env`, `llm.headers_env`), not keys; `scrub` is for what is logged all the
-same, since a key pasted into a YAML file or an override is a mistake that must not reach a tracking server.
+A configuration names environment variables (`llm.api_key_env`, `llm.headers_env`), not keys;
+`scrub` is for what is logged all the same, since a key pasted into a YAML file or an override is a
+mistake that must not reach a tracking server.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
     from touchstone.schema import LLMConfig
 
 HIDDEN = "***"
-_NAMES = re.compile(r"(api_?key|secret|passw(or)?d|authorization|credential|(^|_)token$|access_token|auth_token)", re.IGNORECASE)
+_NAMES = re.compile(
+    r"(api_?key|secret|passw(or)?d|authorization|credential|(^|_)token$|access_token|auth_token)",
+    re.IGNORECASE,
+)
 _VALUES = re.compile(
     r"(sk-[A-Za-z0-9_-]{16,}|hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{16,}|AKIA[0-9A-Z]{16}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*|"
     r"Bearer\s+[\w.~+/-]{16,}=*)"
@@ -28,7 +32,8 @@ _IN_URL = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*(?=@)")
 
 
 def secret(variable: str, what: str) -> str:
-    """Return the value of an environment variable, from the environment or from `.env` in the working folder.
+    """Return the value of an environment variable, from the environment or from `.env` in the
+    working folder.
 
     Parameters
     ----------
@@ -49,36 +54,46 @@ def secret(variable: str, what: str) -> str:
 
 
 def api_key(llm: LLMConfig) -> str:
-    """Return the key for an endpoint, 'none' where the configuration names no variable (a local server wants none).
+    """Return the key for an endpoint, 'none' where the configuration names no variable (a local
+    server wants none).
 
-    Nothing is taken from OPENAI_API_KEY by itself: a key must not reach a server that it was not meant for.
+    Nothing is taken from OPENAI_API_KEY by itself: a key must not reach a server that it was not
+    meant for.
     """
     return secret(llm.api_key_env, "llm.api_key_env") if llm.api_key_env else "none"
 
 
 def headers(llm: LLMConfig) -> dict[str, str]:
     """Return the extra headers of an endpoint, their values from the environment."""
-    return {name: secret(variable, f"llm.headers_env.{name}") for name, variable in llm.headers_env.items()}
+    return {
+        name: secret(variable, f"llm.headers_env.{name}")
+        for name, variable in llm.headers_env.items()
+    }
 
 
 def scrub(plain: Any) -> Any:
     """Return plain data (a configuration) with every secret replaced by `***`.
 
-    Hidden are values under names such as api_key, password or token (names that end in `_env` hold a variable's name and stay), values
-    that look like keys of known providers, user and password in URLs, and every value that stands in a variable that the configuration
-    names under `api_key_env` or `headers_env`.
+    Hidden are values under names such as api_key, password or token (names that end in `_env` hold
+    a variable's name and stay), values that look like keys of known providers, user and password in
+    URLs, and every value that stands in a variable that the configuration names under `api_key_env`
+    or `headers_env`.
 
     Examples
     --------
     >>> scrub({"llm": {"api_key": "abc", "api_key_env": "OPENAI_API_KEY", "endpoint": "https://me:pw@host/v1", "max_tokens": 5}})
-    {'llm': {'api_key': '***', 'api_key_env': 'OPENAI_API_KEY', 'endpoint': 'https://***@host/v1', 'max_tokens': 5}}
+    {'llm': {'api_key': '***', 'api_key_env': 'OPENAI_API_KEY', 'endpoint': 'https://***@host/v1',
+    'max_tokens': 5}}
     """
     return _scrubbed(plain, _values_named(plain))
 
 
 def _scrubbed(plain: Any, known: frozenset[str]) -> Any:
     if isinstance(plain, Mapping):
-        return {name: HIDDEN if _hides(str(name), value) else _scrubbed(value, known) for name, value in plain.items()}
+        return {
+            name: HIDDEN if _hides(str(name), value) else _scrubbed(value, known)
+            for name, value in plain.items()
+        }
     if isinstance(plain, (list, tuple)):
         return [_scrubbed(value, known) for value in plain]
     if isinstance(plain, str):
@@ -89,11 +104,17 @@ def _scrubbed(plain: Any, known: frozenset[str]) -> Any:
 
 
 def _hides(name: str, value: Any) -> bool:
-    return isinstance(value, str) and bool(value) and not name.endswith("_env") and bool(_NAMES.search(name))
+    return (
+        isinstance(value, str)
+        and bool(value)
+        and not name.endswith("_env")
+        and bool(_NAMES.search(name))
+    )
 
 
 def _values_named(plain: Any) -> frozenset[str]:
-    """Return the values of the environment variables that the configuration names: whatever their name or form, they are secrets."""
+    """Return the values of the environment variables that the configuration names: whatever their
+    name or form, they are secrets."""
     found: set[str] = set()
     if isinstance(plain, Mapping):
         for name, value in plain.items():
@@ -105,7 +126,9 @@ def _values_named(plain: Any) -> frozenset[str]:
                 found |= _values_named(value)
     elif isinstance(plain, (list, tuple)):
         found.update(*(_values_named(value) for value in plain))
-    return frozenset(value for value in found if len(value) >= 8)  # shorter ones would blank ordinary words
+    return frozenset(
+        value for value in found if len(value) >= 8
+    )  # shorter ones would blank ordinary words
 
 
 def _value(variable: str) -> str:

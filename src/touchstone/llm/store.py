@@ -1,14 +1,15 @@
-"""The response store: every answer that was ever paid for, by the digest of its request, in one SQLite file.
+"""The response store: every answer that was ever paid for, by the digest of its request, in one
+SQLite file.
 
-    responses  one row per answered request; errors are never stored
-    claims     who is asking what right now (claims.py)
-    batches    what was submitted to a Batch API (batches.py)
-    spend      tokens per endpoint and model, for the budget and for better estimates
-    rates      when the next request may be sent, where requests or tokens per minute are limited; shared by all processes
+    responses  one row per answered request; errors are never stored claims     who is asking what
+    right now (claims.py) batches    what was submitted to a Batch API (batches.py) spend
+    tokens per endpoint and model, for the budget and for better estimates rates      when the next
+    request may be sent, where requests or tokens per minute are limited; shared by all processes
     facts      what an endpoint was found to support
 
-WAL with synchronous=NORMAL: a killed process loses nothing that was written, and readers never wait. The file is 0600 in a 0700
-folder, since answers and requests may hold text of restricted corpora. Needs a local disk: SQLite's WAL does not work over NFS.
+WAL with synchronous=NORMAL: a killed process loses nothing that was written, and readers never
+wait. The file is 0600 in a 0700 folder, since answers and requests may hold text of restricted
+corpora. Needs a local disk: SQLite's WAL does not work over NFS.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ _COLUMNS = "key, text, finish_reason, model, usage, fingerprint, latency_s, trie
 
 @dataclass(frozen=True)
 class Kept:
-    """A stored answer with the request that it answers; `request` is None where only its digest was imported."""
+    """A stored answer with the request that it answers; `request` is None where only its digest was
+    imported."""
 
     response: Response
     endpoint: str
@@ -79,10 +81,14 @@ class Store:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             if self.path.parent.stat().st_uid == os.getuid():
                 self.path.parent.chmod(0o700)
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))  # before SQLite would make it readable to others
+            os.close(
+                os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600)
+            )  # before SQLite would make it readable to others
             if self.path.stat().st_uid == os.getuid():
                 self.path.chmod(0o600)
-            self.db = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
+            self.db = sqlite3.connect(
+                self.path, timeout=60, isolation_level=None, check_same_thread=False
+            )
             self.db.execute("PRAGMA journal_mode=WAL")
             self.db.execute("PRAGMA synchronous=NORMAL")
             self.db.executescript(_TABLES)
@@ -91,7 +97,9 @@ class Store:
                 f"cannot write the response store {self.path}: {error.strerror}; set paths.cache to a folder you own"
             ) from error
         except sqlite3.Error as error:
-            raise UserError(f"cannot open the response store {self.path}: {error}; set paths.cache to another folder") from error
+            raise UserError(
+                f"cannot open the response store {self.path}: {error}; set paths.cache to another folder"
+            ) from error
 
     def __enter__(self) -> Store:
         return self
@@ -111,7 +119,9 @@ class Store:
         found = {}
         for chunk in chunks(list(keys)):
             marks = ",".join("?" * len(chunk))
-            for row in self.db.execute(f"SELECT {_COLUMNS} FROM responses WHERE key IN ({marks})", chunk):
+            for row in self.db.execute(
+                f"SELECT {_COLUMNS} FROM responses WHERE key IN ({marks})", chunk
+            ):
                 response = _response(row)
                 found[response.key] = response
         return found
@@ -121,7 +131,12 @@ class Store:
         keys, known = list(keys), set()
         for chunk in chunks(keys):
             marks = ",".join("?" * len(chunk))
-            known.update(row[0].hex() for row in self.db.execute(f"SELECT key FROM responses WHERE key IN ({marks})", chunk))
+            known.update(
+                row[0].hex()
+                for row in self.db.execute(
+                    f"SELECT key FROM responses WHERE key IN ({marks})", chunk
+                )
+            )
         return [key for key in keys if key not in known]
 
     def put(
@@ -136,13 +151,15 @@ class Store:
         tokens: Mapping[str, int] | None = None,
         batch: bool = False,
     ) -> bool:
-        """Write an answer, end its claim, and add its tokens to the spend; return False if one was there already.
+        """Write an answer, end its claim, and add its tokens to the spend; return False if one was
+        there already.
 
         Parameters
         ----------
         endpoint, model : as asked, not as served.
         request : what was asked, for exports; None where only the digest is known.
-        tokens : prompt_tokens, cached_tokens, completion_tokens and estimated_tokens, if the answer was paid for now.
+        tokens : prompt_tokens, cached_tokens, completion_tokens and estimated_tokens, if the answer
+            was paid for now.
         batch : whether it was asked at the batch price.
         """
         key = bytes.fromhex(response.key)
@@ -163,10 +180,25 @@ class Store:
             pack(request),
         )
         with self.writing():
-            new = self.db.execute("INSERT OR IGNORE INTO responses VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)", row).rowcount == 1
+            new = (
+                self.db.execute(
+                    "INSERT OR IGNORE INTO responses VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)", row
+                ).rowcount
+                == 1
+            )
             self.db.execute("DELETE FROM claims WHERE key = ?", (key,))
-            if tokens is not None and (new or not batch):  # two processes may collect the same batch, which is paid for once
-                counts = [tokens.get(name, 0) for name in ("prompt_tokens", "cached_tokens", "completion_tokens", "estimated_tokens")]
+            if tokens is not None and (
+                new or not batch
+            ):  # two processes may collect the same batch, which is paid for once
+                counts = [
+                    tokens.get(name, 0)
+                    for name in (
+                        "prompt_tokens",
+                        "cached_tokens",
+                        "completion_tokens",
+                        "estimated_tokens",
+                    )
+                ]
                 self.db.execute(
                     "INSERT INTO spend VALUES (?,?,?,1,?,?,?,?) ON CONFLICT DO UPDATE SET requests = requests + 1, "
                     "prompt_tokens = prompt_tokens + excluded.prompt_tokens, cached_tokens = cached_tokens + excluded.cached_tokens, "
@@ -176,8 +208,11 @@ class Store:
                 )
         return new
 
-    def rows(self, *, stage: str | None = None, endpoint: str | None = None, model: str | None = None) -> Iterator[Kept]:
-        """Yield every stored answer in the order of writing, or those of one stage, endpoint or asked model."""
+    def rows(
+        self, *, stage: str | None = None, endpoint: str | None = None, model: str | None = None
+    ) -> Iterator[Kept]:
+        """Yield every stored answer in the order of writing, or those of one stage, endpoint or
+        asked model."""
         wanted = {"stage": stage, "endpoint": endpoint, "asked_model": model}
         clauses = [f"{name} = ?" for name, value in wanted.items() if value is not None]
         where = f" WHERE {' AND '.join(clauses)}" if clauses else ""
@@ -187,34 +222,57 @@ class Store:
             yield Kept(_response(row[:9]), row[9], row[10], row[11], bool(row[12]), unpack(row[13]))
 
     def spent(self, endpoint: str, model: str) -> list[dict[str, int]]:
-        """Return the tokens ever paid for at an endpoint for a model: one dict for online, one for batch, those that there are."""
-        names = ("batch", "requests", "prompt_tokens", "cached_tokens", "completion_tokens", "estimated_tokens")
+        """Return the tokens ever paid for at an endpoint for a model: one dict for online, one for
+        batch, those that there are."""
+        names = (
+            "batch",
+            "requests",
+            "prompt_tokens",
+            "cached_tokens",
+            "completion_tokens",
+            "estimated_tokens",
+        )
         query = f"SELECT {', '.join(names)} FROM spend WHERE endpoint = ? AND model = ?"
-        return [dict(zip(names, row, strict=True)) for row in self.db.execute(query, (endpoint, model))]
+        return [
+            dict(zip(names, row, strict=True)) for row in self.db.execute(query, (endpoint, model))
+        ]
 
     def reserve(self, endpoint: str, model: str, name: str, seconds: float) -> float:
-        """Take `seconds` of a rate that all processes share; return how many seconds from now they begin.
+        """Take `seconds` of a rate that all processes share; return how many seconds from now they
+        begin.
 
-        A rate of n per minute is a queue in which each takes 60/n seconds, so nothing is sent in bursts. Negative seconds give back.
+        A rate of n per minute is a queue in which each takes 60/n seconds, so nothing is sent in
+        bursts. Negative seconds give back.
         """
         now = time.time()
         with self.writing():
             row = self.db.execute(
-                "SELECT free_at FROM rates WHERE endpoint = ? AND model = ? AND name = ?", (endpoint, model, name)
+                "SELECT free_at FROM rates WHERE endpoint = ? AND model = ? AND name = ?",
+                (endpoint, model, name),
             ).fetchone()
-            start = max(now, row[0]) if row and row[0] < now + 3600 else now  # a clock that was set back must not block for ever
-            self.db.execute("INSERT OR REPLACE INTO rates VALUES (?,?,?,?)", (endpoint, model, name, start + seconds))
+            start = (
+                max(now, row[0]) if row and row[0] < now + 3600 else now
+            )  # a clock that was set back must not block for ever
+            self.db.execute(
+                "INSERT OR REPLACE INTO rates VALUES (?,?,?,?)",
+                (endpoint, model, name, start + seconds),
+            )
         return start - now
 
     def fact(self, endpoint: str, model: str, name: str) -> str | None:
         """Return what was found out about an endpoint, or None."""
-        row = self.db.execute("SELECT value FROM facts WHERE endpoint = ? AND model = ? AND name = ?", (endpoint, model, name)).fetchone()
+        row = self.db.execute(
+            "SELECT value FROM facts WHERE endpoint = ? AND model = ? AND name = ?",
+            (endpoint, model, name),
+        ).fetchone()
         return row[0] if row else None
 
     def learn(self, endpoint: str, model: str, name: str, value: str) -> None:
         """Remember what was found out about an endpoint."""
         with self.writing():
-            self.db.execute("INSERT OR REPLACE INTO facts VALUES (?,?,?,?)", (endpoint, model, name, value))
+            self.db.execute(
+                "INSERT OR REPLACE INTO facts VALUES (?,?,?,?)", (endpoint, model, name, value)
+            )
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -227,7 +285,9 @@ class Store:
                 raise
             self.db.execute("COMMIT")
         except sqlite3.Error as error:
-            raise UserError(f"cannot write the response store {self.path}: {error}; answers stored so far are kept") from error
+            raise UserError(
+                f"cannot write the response store {self.path}: {error}; answers stored so far are kept"
+            ) from error
 
 
 def pack(request: Request | Mapping[str, Any] | None) -> bytes | None:
@@ -235,16 +295,26 @@ def pack(request: Request | Mapping[str, Any] | None) -> bytes | None:
     if request is None:
         return None
     plain = as_plain(request) if isinstance(request, Request) else dict(request)
-    return zlib.compress(json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"), 1)
+    return zlib.compress(
+        json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode(
+            "utf-8", "surrogatepass"
+        ),
+        1,
+    )
 
 
 def unpack(packed: bytes | None) -> dict[str, Any] | None:
     """Return what `pack` packed."""
-    return None if packed is None else json.loads(zlib.decompress(packed).decode("utf-8", "surrogatepass"))
+    return (
+        None
+        if packed is None
+        else json.loads(zlib.decompress(packed).decode("utf-8", "surrogatepass"))
+    )
 
 
 def as_plain(request: Request) -> dict[str, Any]:
-    """Return the parts of a request that its key covers, as plain data, without those that are None."""
+    """Return the parts of a request that its key covers, as plain data, without those that are
+    None."""
     return {
         "messages": [dict(message) for message in request.messages],
         "schema": None if request.schema is None else dict(request.schema),
@@ -254,7 +324,9 @@ def as_plain(request: Request) -> dict[str, Any]:
 
 
 def _response(row: Sequence[Any]) -> Response:
-    return Response(row[0].hex(), row[1], row[2], row[3], json.loads(row[4]), row[5], row[6], row[7], row[8])
+    return Response(
+        row[0].hex(), row[1], row[2], row[3], json.loads(row[4]), row[5], row[6], row[7], row[8]
+    )
 
 
 def chunks(keys: list[str]) -> Iterator[list[bytes]]:

@@ -1,6 +1,8 @@
-"""Classifiers as scikit-learn estimators: `build` makes the one that a configuration names. Importing this loads nothing heavy.
+"""Classifiers as scikit-learn estimators: `build` makes the one that a configuration names.
+Importing this loads nothing heavy.
 
-Does not fit anything, and does not make the LLM classifier, which asks instead of learning (pipeline.py).
+Does not fit anything, and does not make the LLM classifier, which asks instead of learning
+(pipeline.py).
 """
 
 from __future__ import annotations
@@ -12,7 +14,13 @@ from typing import Any
 
 from touchstone.errors import UserError
 from touchstone.models.threads import limit_threads
-from touchstone.schema import ClassifierConfig, CrfConfig, EncoderLogregConfig, TfidfConfig, TransformerConfig
+from touchstone.schema import (
+    ClassifierConfig,
+    CrfConfig,
+    EncoderLogregConfig,
+    TfidfConfig,
+    TransformerConfig,
+)
 
 __all__ = ["build", "limit_threads"]
 
@@ -45,12 +53,18 @@ def build(
         If the classifier cannot do tasks of this kind, or does not learn.
     """
     if classifier.kinds and kind not in classifier.kinds:
-        raise UserError(f"classifier={classifier.name} cannot do {kind} tasks; it does {', '.join(classifier.kinds)}")
-    options = {field.name: getattr(classifier, field.name) for field in fields(classifier) if field.name not in ("name", "kinds")}
+        raise UserError(
+            f"classifier={classifier.name} cannot do {kind} tasks; it does {', '.join(classifier.kinds)}"
+        )
+    options = {
+        field.name: getattr(classifier, field.name)
+        for field in fields(classifier)
+        if field.name not in ("name", "kinds")
+    }
     common = {"random_state": seed}
     sentences = {"kind": kind, "n_classes": n_classes}
     if isinstance(classifier, TfidfConfig):
-        from touchstone.models.linear import TfidfClassifier
+        from touchstone.models.tfidf import TfidfClassifier
 
         return TfidfClassifier(**sentences, **common, **options)
     if isinstance(classifier, EncoderLogregConfig):
@@ -70,4 +84,6 @@ def build(
         from touchstone.models.crf import CrfTagger
 
         return CrfTagger(types, **common, **options)
-    raise UserError(f"classifier={classifier.name} does not learn from examples: it cannot be fitted")
+    raise UserError(
+        f"classifier={classifier.name} does not learn from examples: it cannot be fitted"
+    )

@@ -1,9 +1,11 @@
-"""Words and sub-tokens: which sub-token stands for which word, once for each text, for any fast tokenizer.
+"""Words and sub-tokens: which sub-token stands for which word, once for each text, for any fast
+tokenizer.
 
-A text is tokenised as it stands and words are matched by character offsets, so white space, case and accents need no special care.
-A unit is what one sub-token can label: a word, or several words that share their first sub-token (byte-level tokenizers join
-punctuation). Words that the tokenizer drops (control characters) belong to no unit. Long texts are cut into windows between units:
-no word is lost. Source: first-sub-token labels, Devlin et al. 2019, section 5.3.
+A text is tokenised as it stands and words are matched by character offsets, so white space, case
+and accents need no special care. A unit is what one sub-token can label: a word, or several words
+that share their first sub-token (byte-level tokenizers join punctuation). Words that the tokenizer
+drops (control characters) belong to no unit. Long texts are cut into windows between units: no word
+is lost. Source: first-sub-token labels, Devlin et al. 2019, section 5.3.
 """
 
 from __future__ import annotations
@@ -41,16 +43,23 @@ def windows(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[Windo
     Parameters
     ----------
     tokenizer : a fast Hugging Face tokenizer.
-    max_length : most sub-tokens in a window, special tokens included; of a word that alone is longer the end is left out.
+    max_length : most sub-tokens in a window, special tokens included; of a word that alone is
+        longer the end is left out.
     """
     if not texts:
         return []
     before, after = special_tokens(tokenizer)
     room = max_length - len(before) - len(after)
     if room < 1:
-        raise ValueError(f"max_length must be at least {len(before) + len(after) + 1}, got {max_length}")
+        raise ValueError(
+            f"max_length must be at least {len(before) + len(after) + 1}, got {max_length}"
+        )
     encoded = tokenizer(
-        list(texts), add_special_tokens=False, return_offsets_mapping=True, return_attention_mask=False, return_token_type_ids=False
+        list(texts),
+        add_special_tokens=False,
+        return_offsets_mapping=True,
+        return_attention_mask=False,
+        return_token_type_ids=False,
     )
     made = []
     for number, text in enumerate(texts):
@@ -60,11 +69,15 @@ def windows(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[Windo
             start = firsts[first]
             stop = firsts[last] if last < len(firsts) else len(ids)
             part = np.concatenate([before, ids[start : min(stop, start + room)], after])
-            made.append(Window(number, part, units[first:last], firsts[first:last] - start + len(before)))
+            made.append(
+                Window(number, part, units[first:last], firsts[first:last] - start + len(before))
+            )
     return made
 
 
-def align(found: Sequence[tuple[int, int]], offsets: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+def align(
+    found: Sequence[tuple[int, int]], offsets: Sequence[tuple[int, int]]
+) -> tuple[np.ndarray, np.ndarray]:
     """Match words to sub-tokens by character offsets.
 
     Parameters
@@ -98,7 +111,10 @@ def align(found: Sequence[tuple[int, int]], offsets: Sequence[tuple[int, int]]) 
 def special_tokens(tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return the ids that the tokenizer puts before and after a text."""
     encoded = tokenizer("a", return_special_tokens_mask=True)
-    ids, special = np.asarray(encoded["input_ids"], dtype=np.int64), np.asarray(encoded["special_tokens_mask"], dtype=bool)
+    ids, special = (
+        np.asarray(encoded["input_ids"], dtype=np.int64),
+        np.asarray(encoded["special_tokens_mask"], dtype=bool),
+    )
     inner = np.flatnonzero(~special)
     return ids[: inner[0]], ids[inner[-1] + 1 :]
 

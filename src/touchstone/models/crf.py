@@ -1,8 +1,9 @@
-"""A linear-chain conditional random field on word features: the light baseline for entities, trained in seconds.
+"""A linear-chain conditional random field on word features: the light baseline for entities,
+trained in seconds.
 
-Features of a word and its neighbours as usual for NER: the word, its shape, prefixes and suffixes, kind of characters, and pairs of
-neighbours. Training and decoding are python-crfsuite's (Okazaki 2007, L-BFGS with L1 and L2 penalties). No gazetteers, no
-embeddings.
+Features of a word and its neighbours as usual for NER: the word, its shape, prefixes and suffixes,
+kind of characters, and pairs of neighbours. Training and decoding are python-crfsuite's (Okazaki
+2007, L-BFGS with L1 and L2 penalties). No gazetteers, no embeddings.
 """
 
 from __future__ import annotations
@@ -17,7 +18,15 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from touchstone.models.checks import check_texts, check_weights, must, require
-from touchstone.models.spans import Span, check_spans, entity_types, to_spans, to_tags, unseen_types, words
+from touchstone.models.spans import (
+    Span,
+    check_spans,
+    entity_types,
+    to_spans,
+    to_tags,
+    unseen_types,
+    words,
+)
 
 WINDOW = 2  # words on either side that a word sees
 AFFIX = 4  # longest prefix and suffix
@@ -36,12 +45,18 @@ class CrfTagger(BaseEstimator):
 
     Attributes
     ----------
-    types_ : entity types in the order of the tags; unseen_ : indices of those without a training span.
+    types_ : entity types in the order of the tags; unseen_ : indices of those without a training
+        span.
     model_ : the trained model as bytes in CRFsuite's format.
     """
 
     def __init__(
-        self, types: Sequence[str] | None = None, c1: float = 0.1, c2: float = 0.1, max_iterations: int = 100, random_state: int = 0
+        self,
+        types: Sequence[str] | None = None,
+        c1: float = 0.1,
+        c2: float = 0.1,
+        max_iterations: int = 100,
+        random_state: int = 0,
     ) -> None:
         self.types = types
         self.c1 = c1
@@ -49,8 +64,16 @@ class CrfTagger(BaseEstimator):
         self.max_iterations = max_iterations
         self.random_state = random_state
 
-    def fit(self, X: Sequence[str], y: Sequence[Sequence[Span]], *, sample_weight: Any = None, dev: Any = None) -> CrfTagger:
-        """Learn from n texts and their spans; `dev` is not used. CRFsuite knows no weights: see `repetitions`."""
+    def fit(
+        self,
+        X: Sequence[str],
+        y: Sequence[Sequence[Span]],
+        *,
+        sample_weight: Any = None,
+        dev: Any = None,
+    ) -> CrfTagger:
+        """Learn from n texts and their spans; `dev` is not used. CRFsuite knows no weights: see
+        `repetitions`."""
         require("pycrfsuite", "crf", "classifier=crf")
         import pycrfsuite
 
@@ -64,11 +87,15 @@ class CrfTagger(BaseEstimator):
         self.unseen_ = unseen_types(self.types_, y, repeat)
         trainer = pycrfsuite.Trainer(algorithm="lbfgs", verbose=False)
         # both penalties are set against a sum over sentences, which repeating multiplies by `scale`
-        trainer.set_params({"c1": self.c1 * scale, "c2": self.c2 * scale, "max_iterations": self.max_iterations})
+        trainer.set_params(
+            {"c1": self.c1 * scale, "c2": self.c2 * scale, "max_iterations": self.max_iterations}
+        )
         for text, spans, times in zip(X, y, repeat, strict=True):
             offsets = words(text)
             if offsets and times:
-                items = pycrfsuite.ItemSequence(features([text[start:end] for start, end in offsets]))
+                items = pycrfsuite.ItemSequence(
+                    features([text[start:end] for start, end in offsets])
+                )
                 tags = [str(tag) for tag in to_tags(spans, offsets, self.types_)]
                 for _ in range(times):
                     trainer.append(items, tags)
@@ -89,13 +116,21 @@ class CrfTagger(BaseEstimator):
         found = []
         for text in check_texts(X):
             offsets = words(text)
-            tags = [int(tag) for tag in tagger.tag(features([text[start:end] for start, end in offsets]))] if offsets else []
+            tags = (
+                [
+                    int(tag)
+                    for tag in tagger.tag(features([text[start:end] for start, end in offsets]))
+                ]
+                if offsets
+                else []
+            )
             found.append(to_spans(tags, offsets, self.types_))
         return found
 
 
 def features(tokens: Sequence[str]) -> list[list[str]]:
-    """Return the feature names of each word of a sentence; features of neighbours carry their distance."""
+    """Return the feature names of each word of a sentence; features of neighbours carry their
+    distance."""
     own = [_features_of(token) for token in tokens]
     lower = [token.lower() for token in tokens]
     n = len(tokens)
@@ -119,24 +154,35 @@ def features(tokens: Sequence[str]) -> list[list[str]]:
 
 
 def shape(token: str) -> str:
-    """Return a word's shape with runs shortened: X for capitals, x for small letters, 0 for digits, other characters as they are.
+    """Return a word's shape with runs shortened: X for capitals, x for small letters, 0 for digits,
+    other characters as they are.
 
     >>> shape("BRCA2"), shape("p53"), shape("Ataxia")
     ('X0', 'x0', 'Xx')
     """
     made = ""
     for character in token:
-        kind = "X" if character.isupper() else "x" if character.isalpha() else "0" if character.isdigit() else character
+        kind = (
+            "X"
+            if character.isupper()
+            else "x"
+            if character.isalpha()
+            else "0"
+            if character.isdigit()
+            else character
+        )
         if not made.endswith(kind):
             made += kind
     return made
 
 
 def repetitions(weights: np.ndarray | None, n: int) -> tuple[np.ndarray, int]:
-    """Return how often each sentence is repeated to stand for its weight, shape (n,), and the multiple that this makes of the weights.
+    """Return how often each sentence is repeated to stand for its weight, shape (n,), and the
+    multiple that this makes of the weights.
 
-    The smallest multiple of at most `FINEST` that makes all weights whole numbers within 5 %; if there is none, weights are
-    rounded to 1 / FINEST. A weight of 0.5 beside 1 so becomes one repetition beside two.
+    The smallest multiple of at most `FINEST` that makes all weights whole numbers within 5 %; if
+    there is none, weights are rounded to 1 / FINEST. A weight of 0.5 beside 1 so becomes one
+    repetition beside two.
     """
     if weights is None:
         return np.ones(n, dtype=np.int64), 1
@@ -149,7 +195,15 @@ def repetitions(weights: np.ndarray | None, n: int) -> tuple[np.ndarray, int]:
 
 def _features_of(token: str) -> list[str]:
     lower = token.lower()
-    kind = "digits" if token.isdigit() else "capitals" if token.isupper() else "title" if token.istitle() else "mark"
+    kind = (
+        "digits"
+        if token.isdigit()
+        else "capitals"
+        if token.isupper()
+        else "title"
+        if token.istitle()
+        else "mark"
+    )
     if token.isalnum() and kind == "mark":
         kind = "small" if token.islower() else "mixed"
     names = [f"w:{lower}", f"s:{shape(token)}", f"k:{kind}"]

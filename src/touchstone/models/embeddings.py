@@ -1,8 +1,10 @@
-"""Sentence vectors of a frozen encoder, kept on disk: each text is encoded once, whichever cell or process comes first.
+"""Sentence vectors of a frozen encoder, kept on disk: each text is encoded once, whichever cell or
+process comes first.
 
-Vectors lie in the stage cache as blocks: the texts' digests and a matrix. A block is computed under a lock and written whole, so a
-killed run keeps every block it finished, and a process waits for another one for a block at the most. Texts themselves are
-not stored. Does not decide which encoder: see encoder.py.
+Vectors lie in the stage cache as blocks: the texts' digests and a matrix. A block is computed under
+a lock and written whole, so a killed run keeps every block it finished, and a process waits for
+another one for a block at the most. Texts themselves are not stored. Does not decide which encoder:
+see encoder.py.
 """
 
 from __future__ import annotations
@@ -48,7 +50,8 @@ def embed(
     ----------
     texts : n texts; repeated ones are encoded once.
     cache_folder : root of the stage cache; None computes everything and keeps nothing.
-    max_length, dtype, device : see `encoder.load`. batch_size : see `encoder.encode`. All but the batch size are part of the key.
+    max_length, dtype, device : see `encoder.load`. batch_size : see `encoder.encode`. All but the
+        batch size are part of the key.
 
     Returns
     -------
@@ -56,13 +59,19 @@ def embed(
     """
     names = [_name(text) for text in texts]
     text_of = dict(zip(names, texts, strict=True))
-    unique = sorted(text_of, key=lambda name: (-len(text_of[name]), name))  # blocks of similar length: batches fill evenly
+    unique = sorted(
+        text_of, key=lambda name: (-len(text_of[name]), name)
+    )  # blocks of similar length: batches fill evenly
     place = device_of(device)
     precision = precision_of(dtype, place)
-    in_memory = functools.cache(lambda: load(encoder, max_length=max_length, dtype=precision, device=device))  # only if a text is missing
+    in_memory = functools.cache(
+        lambda: load(encoder, max_length=max_length, dtype=precision, device=device)
+    )  # only if a text is missing
 
     def compute(wanted: list[str], done: Callable[[int], None]) -> np.ndarray:
-        return encode(in_memory(), [text_of[name] for name in wanted], batch_size=batch_size, done=done)
+        return encode(
+            in_memory(), [text_of[name] for name in wanted], batch_size=batch_size, done=done
+        )
 
     if not unique:
         return np.zeros((0, 0), dtype=np.float32)
@@ -72,8 +81,14 @@ def embed(
     else:
         import torch
 
-        # another version or device rounds differently; the number of threads was measured to make no difference
-        settings = {"max_length": max_length, "dtype": precision, "device": place.type, "torch": torch.__version__}
+        # another version or device rounds differently; the number of threads was measured to make
+        # no difference
+        settings = {
+            "max_length": max_length,
+            "dtype": precision,
+            "device": place.type,
+            "torch": torch.__version__,
+        }
         space = digest({"encoder": encoder.digest, **settings})
         vectors = _through_cache(unique, space, Path(cache_folder) / STAGE, compute)
     row = {name: number for number, name in enumerate(unique)}
@@ -81,7 +96,10 @@ def embed(
 
 
 def _through_cache(
-    names: list[str], space: str, folder: Path, compute: Callable[[list[str], Callable[[int], None]], np.ndarray]
+    names: list[str],
+    space: str,
+    folder: Path,
+    compute: Callable[[list[str], Callable[[int], None]], np.ndarray],
 ) -> np.ndarray:
     """Return the vectors of texts by their digests, from blocks on disk and from new blocks."""
     store = _Blocks(names, space, folder)
@@ -99,16 +117,29 @@ def _through_cache(
                     block = store.missing(missing[start : start + BLOCK])
                     if block:
                         key = {"space": space, "texts": digest(block)}
-                        made = functools.partial(compute, block, lambda n, start=start: done(start + n))
-                        cached(folder.parent, STAGE, key, VERSION, made, functools.partial(_save, block), _load)
+                        made = functools.partial(
+                            compute, block, lambda n, start=start: done(start + n)
+                        )
+                        cached(
+                            folder.parent,
+                            STAGE,
+                            key,
+                            VERSION,
+                            made,
+                            functools.partial(_save, block),
+                            _load,
+                        )
                         store.read_new()
     except PermissionError as error:
-        raise UserError(f"cannot write the cache {folder}: {error.strerror}; set paths.cache to a folder you own") from error
+        raise UserError(
+            f"cannot write the cache {folder}: {error.strerror}; set paths.cache to a folder you own"
+        ) from error
     return store.vectors
 
 
 class _Blocks:
-    """The vectors of `names` as they are found in the blocks of one space; every block is read once."""
+    """The vectors of `names` as they are found in the blocks of one space; every block is read
+    once."""
 
     def __init__(self, names: list[str], space: str, folder: Path) -> None:
         self.row = {name: number for number, name in enumerate(names)}
@@ -157,4 +188,6 @@ def _save(names: list[str], vectors: np.ndarray, folder: Path) -> None:
 
 
 def _load(folder: Path) -> tuple[list[str], np.ndarray]:
-    return [name.decode() for name in np.load(folder / "names.npy")], np.load(folder / "vectors.npy", mmap_mode="r")
+    return [name.decode() for name in np.load(folder / "names.npy")], np.load(
+        folder / "vectors.npy", mmap_mode="r"
+    )

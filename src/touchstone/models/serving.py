@@ -1,6 +1,7 @@
 """A fitted classifier as an MLflow model: `mlflow.pyfunc.load_model(uri).predict(sentences)`.
 
-The estimator is pickled and loaded by this module (`loader_module`), so the package must be installed where it is used.
+The estimator is pickled and loaded by this module (`loader_module`), so the package must be
+installed where it is used.
 """
 
 from __future__ import annotations
@@ -13,21 +14,30 @@ import pandas as pd
 
 
 class Loaded:
-    """What MLflow calls: `predict` takes a DataFrame whose first column holds sentences, or a list of them."""
+    """What MLflow calls: `predict` takes a DataFrame whose first column holds sentences, or a list
+    of them."""
 
     def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
 
-    def predict(self, sentences: pd.DataFrame | list[str], params: dict[str, Any] | None = None) -> Any:
+    def predict(
+        self, sentences: pd.DataFrame | list[str], params: dict[str, Any] | None = None
+    ) -> Any:
         """Return the estimator's predictions, one for each sentence."""
-        texts = sentences.iloc[:, 0].tolist() if isinstance(sentences, pd.DataFrame) else list(sentences)
+        texts = (
+            sentences.iloc[:, 0].tolist()
+            if isinstance(sentences, pd.DataFrame)
+            else list(sentences)
+        )
         return self.estimator.predict(texts)
 
 
 def save(estimator: Any, folder: Path) -> Path:
     """Store an estimator below `folder` and return the file."""
     path = folder / "classifier.pkl"
-    with open(path, "wb") as handle:  # joblib's pickler is written in Python: a vocabulary takes it longer than the fit
+    with open(
+        path, "wb"
+    ) as handle:  # joblib's pickler is written in Python: a vocabulary takes it longer than the fit
         pickle.dump(estimator, handle, protocol=pickle.HIGHEST_PROTOCOL)
     return path
 

@@ -1,8 +1,9 @@
-"""Spans, words and tags: how entity spans over characters become one tag for each word, and come back.
+"""Spans, words and tags: how entity spans over characters become one tag for each word, and come
+back.
 
-Words come from a regular expression, so that every model sees the same ones whatever its tokenizer: runs of letters and digits, and
-every other visible character by itself. Tags are IOB2 numbers: 0 is O, 1 + 2i is B of the i-th type, 2 + 2i its I. Does not know
-tokenizers: see align.py.
+Words come from a regular expression, so that every model sees the same ones whatever its tokenizer:
+runs of letters and digits, and every other visible character by itself. Tags are IOB2 numbers: 0 is
+O, 1 + 2i is B of the i-th type, 2 + 2i its I. Does not know tokenizers: see align.py.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import numpy as np
 Span = Mapping[str, Any]  # start, end (exclusive) in characters; type
 Offsets = Sequence[tuple[int, int]]
 
-# Combining accents stay with their letter: encoders drop them, and an entity must not end before its accent.
+# Combining accents stay with their letter: encoders drop them, and an entity must not end before
+# its accent.
 WORD = re.compile(r"(?:[^\W_][\u0300-\u036f]*)+|[^\w\s]|_")
 
 
 def words(text: str) -> list[tuple[int, int]]:
-    """Return the character offsets of a text's words, in order; together they cover every character but white space.
+    """Return the character offsets of a text's words, in order; together they cover every character
+    but white space.
 
     >>> words("p53-null")
     [(0, 3), (3, 4), (4, 8)]
@@ -32,8 +35,9 @@ def words(text: str) -> list[tuple[int, int]]:
 def to_tags(spans: Sequence[Span], units: Offsets, types: Sequence[str]) -> np.ndarray:
     """Return the IOB2 tag number of each unit (word), shape (len(units),).
 
-    A unit belongs to a span if they share a character, so a span that ends inside a word is widened to the word. Of spans that
-    overlap, the one that begins first counts, of those the longest; a unit has one tag only.
+    A unit belongs to a span if they share a character, so a span that ends inside a word is widened
+    to the word. Of spans that overlap, the one that begins first counts, of those the longest; a
+    unit has one tag only.
 
     Raises
     ------
@@ -56,8 +60,11 @@ def to_tags(spans: Sequence[Span], units: Offsets, types: Sequence[str]) -> np.n
     return tags
 
 
-def to_spans(tags: Sequence[int] | np.ndarray, units: Offsets, types: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the spans of a tag sequence over units; the inverse of `to_tags` for spans that begin and end with units.
+def to_spans(
+    tags: Sequence[int] | np.ndarray, units: Offsets, types: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return the spans of a tag sequence over units; the inverse of `to_tags` for spans that begin
+    and end with units.
 
     An I that follows nothing of its type begins a span of its own, as in the CoNLL evaluation.
     """
@@ -74,7 +81,8 @@ def to_spans(tags: Sequence[int] | np.ndarray, units: Offsets, types: Sequence[s
 
 
 def legal_transitions(n_types: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return which IOB2 tag may begin a sentence, shape (n_tags,), and which may follow which, shape (n_tags, n_tags)."""
+    """Return which IOB2 tag may begin a sentence, shape (n_tags,), and which may follow which,
+    shape (n_tags, n_tags)."""
     n_tags = 1 + 2 * n_types
     inside = np.arange(n_tags) % 2 == 0
     inside[0] = False
@@ -89,7 +97,8 @@ def viterbi(scores: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    scores : log-probability of each tag of each word, shape (n_words, n_tags); all legal transitions weigh the same.
+    scores : log-probability of each tag of each word, shape (n_words, n_tags); all legal
+        transitions weigh the same.
     """
     n_words, n_tags = scores.shape
     if not n_words:
@@ -109,13 +118,15 @@ def viterbi(scores: np.ndarray) -> np.ndarray:
     return tags
 
 
-def check_spans(X: Sequence[str], y: Sequence[Sequence[Span]], types: Sequence[str]) -> list[list[Span]]:
+def check_spans(
+    X: Sequence[str], y: Sequence[Sequence[Span]], types: Sequence[str]
+) -> list[list[Span]]:
     """Return the spans of n texts after checking them.
 
     Raises
     ------
-    ValueError
-        If the numbers differ, a span is outside its text, or a type is unknown; the message names the position, never the text.
+    ValueError If the numbers differ, a span is outside its text, or a type is unknown; the message
+        names the position, never the text.
     """
     y = [list(spans) for spans in y]
     if len(y) != len(X):
@@ -123,28 +134,47 @@ def check_spans(X: Sequence[str], y: Sequence[Sequence[Span]], types: Sequence[s
     for i, (text, spans) in enumerate(zip(X, y, strict=True)):
         for span in spans:
             if not 0 <= span["start"] < span["end"] <= len(text):
-                raise ValueError(f"text {i}: span {span['start']}..{span['end']} is outside its {len(text)} characters")
+                raise ValueError(
+                    f"text {i}: span {span['start']}..{span['end']} is outside its {len(text)} characters"
+                )
             if span["type"] not in types:
-                raise ValueError(f"text {i}: entity type {span['type']!r} is not one of {', '.join(types)}")
+                raise ValueError(
+                    f"text {i}: entity type {span['type']!r} is not one of {', '.join(types)}"
+                )
     return y
 
 
 def entity_types(types: Sequence[str] | None, y: Sequence[Sequence[Span]]) -> list[str]:
     """Return the entity types: those given, or those of the spans, sorted."""
-    return list(types) if types is not None else sorted({span["type"] for spans in y for span in spans})
+    return (
+        list(types)
+        if types is not None
+        else sorted({span["type"] for spans in y for span in spans})
+    )
 
 
-def unseen_types(types: Sequence[str], y: Sequence[Sequence[Span]], weights: np.ndarray | None) -> list[int]:
+def unseen_types(
+    types: Sequence[str], y: Sequence[Sequence[Span]], weights: np.ndarray | None
+) -> list[int]:
     """Return the indices of the types without a training span in a text of weight above 0."""
-    seen = {span["type"] for i, spans in enumerate(y) if weights is None or weights[i] > 0 for span in spans}
+    seen = {
+        span["type"]
+        for i, spans in enumerate(y)
+        if weights is None or weights[i] > 0
+        for span in spans
+    }
     return [i for i, name in enumerate(types) if name not in seen]
 
 
 def span_f1(true: Sequence[Sequence[Span]], predicted: Sequence[Sequence[Span]]) -> float:
-    """Return the strict micro F1 over spans: start, end and type must agree. 0 where nothing was found or there was nothing to find.
+    """Return the strict micro F1 over spans: start, end and type must agree. 0 where nothing was
+    found or there was nothing to find.
 
     For early stopping and benchmarks; the tables come from evaluate/.
     """
-    sets = [{(i, s["start"], s["end"], s["type"]) for i, spans in enumerate(side) for s in spans} for side in (true, predicted)]
+    sets = [
+        {(i, s["start"], s["end"], s["type"]) for i, spans in enumerate(side) for s in spans}
+        for side in (true, predicted)
+    ]
     total = len(sets[0]) + len(sets[1])
     return 2 * len(sets[0] & sets[1]) / total if total else 0.0

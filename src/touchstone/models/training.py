@@ -1,9 +1,11 @@
 """The training loop that the sentence classifier and the tagger share.
 
-AdamW with linear warm-up and decay, batches of similar length in random order, bfloat16 autocast where the device has it, a floor on
-the number of steps (a fixed number of epochs starves a small set: 50 sentences end as all `O`), and the best state on dev kept.
-On a CPU one seed and one thread count give the same weights, bit for bit; on a GPU that is not promised. Does not tokenise, and
-knows neither labels nor files. Source: Devlin et al. 2019, section 4.1; Mosbach et al. 2021 on training small sets for longer.
+AdamW with linear warm-up and decay, batches of similar length in random order, bfloat16 autocast
+where the device has it, a floor on the number of steps (a fixed number of epochs starves a small
+set: 50 sentences end as all `O`), and the best state on dev kept. On a CPU one seed and one thread
+count give the same weights, bit for bit; on a GPU that is not promised. Does not tokenise, and
+knows neither labels nor files. Source: Devlin et al. 2019, section 4.1; Mosbach et al. 2021 on
+training small sets for longer.
 """
 
 from __future__ import annotations
@@ -20,14 +22,16 @@ import numpy as np
 from touchstone.models.checks import must
 from touchstone.progress import progress
 
-POOL = 32  # batches that are sorted together: enough to leave little padding, few enough to keep batches mixed
+# batches that are sorted together: enough to leave little padding, few enough to keep batches mixed
+POOL = 32
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How to train; see conf/classifier/transformer.yaml for the meaning of the values and their reasons."""
+    """How to train; see conf/classifier/transformer.yaml for the meaning of the values and their
+    reasons."""
 
     learning_rate: float = 1e-4
     epochs: int = 4
@@ -43,9 +47,19 @@ class Plan:
         must(self.epochs >= 1, "epochs", self.epochs, "at least 1")
         must(self.min_steps >= 0, "min_steps", self.min_steps, "at least 0")
         must(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
-        must(0 <= self.warmup < 1, "warmup", self.warmup, "at least 0 and less than 1, the share of steps")
+        must(
+            0 <= self.warmup < 1,
+            "warmup",
+            self.warmup,
+            "at least 0 and less than 1, the share of steps",
+        )
         must(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
-        must(self.patience is None or self.patience >= 1, "patience", self.patience, "at least 1, or null for no early stopping")
+        must(
+            self.patience is None or self.patience >= 1,
+            "patience",
+            self.patience,
+            "at least 1, or null for no early stopping",
+        )
 
     def steps(self, n: int) -> int:
         """Return the number of steps for n examples: `epochs` passes, and at least `min_steps`."""
@@ -59,7 +73,8 @@ class History:
     Attributes
     ----------
     steps : taken.
-    losses : mean training loss between two looks at dev (or of each of `epochs` equal parts without dev).
+    losses : mean training loss between two looks at dev (or of each of `epochs` equal parts without
+        dev).
     dev : (step, score) of each look at dev.
     kept : step whose weights were kept.
     """
@@ -81,27 +96,40 @@ def train(
     random_state: int,
     dev_score: Callable[[], float] | None = None,
 ) -> History:
-    """Train a torch module in place and leave it in evaluation mode, with the weights that were best on dev.
+    """Train a torch module in place and leave it in evaluation mode, with the weights that were
+    best on dev.
 
     Parameters
     ----------
-    model : module on `device`; randomness within it (dropout) is seeded here, its initial weights are the caller's.
+    model : module on `device`; randomness within it (dropout) is seeded here, its initial weights
+        are the caller's.
     lengths : tokens of each training example, shape (n,).
-    loss_of : maps the indices of a batch to its loss, a scalar tensor; called in training mode under autocast.
+    loss_of : maps the indices of a batch to its loss, a scalar tensor; called in training mode
+        under autocast.
     dtype : float32, or bfloat16 for autocast (weights stay in float32).
     random_state : decides the order of the examples and the dropout.
-    dev_score : score of the current weights, higher is better; looked at `epochs` times at equal distances, however many steps
-        there are. Of equal scores the later counts. None trains to the end and keeps the last weights.
+    dev_score : score of the current weights, higher is better; looked at `epochs` times at equal
+        distances, however many steps there are. Of equal scores the later counts. None trains to
+        the end and keeps the last weights.
     """
     import torch
 
     total = plan.steps(len(lengths))
     looks = {math.ceil(total * (i + 1) / plan.epochs) for i in range(plan.epochs)}
-    optimizer = torch.optim.AdamW(_groups(model, plan.weight_decay), lr=plan.learning_rate, fused=device.type in ("cpu", "cuda"))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _factor(step, total, plan.warmup))
+    optimizer = torch.optim.AdamW(
+        _groups(model, plan.weight_decay),
+        lr=plan.learning_rate,
+        fused=device.type in ("cpu", "cuda"),
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: _factor(step, total, plan.warmup)
+    )
     order = batches(lengths, plan, np.random.default_rng(random_state))
     history, best, best_state, since = History(), -math.inf, None, []
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), progress("training", total, "steps") as done:
+    with (
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+        progress("training", total, "steps") as done,
+    ):
         torch.manual_seed(random_state)
         model.train()
         for step in range(1, total + 1):
@@ -140,8 +168,8 @@ def train(
 def batches(lengths: np.ndarray, plan: Plan, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Yield batches of indices without end; each pass holds every example once, in another order.
 
-    With `bucket`, the examples of a pass are shuffled, cut into pools of `POOL` batches, sorted by length within a pool, cut into
-    batches, and the batches of the pass shuffled.
+    With `bucket`, the examples of a pass are shuffled, cut into pools of `POOL` batches, sorted by
+    length within a pool, cut into batches, and the batches of the pass shuffled.
     """
     n = len(lengths)
     while True:
@@ -149,17 +177,23 @@ def batches(lengths: np.ndarray, plan: Plan, rng: np.random.Generator) -> Iterat
         if plan.bucket:
             size = POOL * plan.batch_size
             pools = [order[i : i + size] for i in range(0, n, size)]
-            order = np.concatenate([pool[np.argsort(lengths[pool], kind="stable")] for pool in pools])
+            order = np.concatenate(
+                [pool[np.argsort(lengths[pool], kind="stable")] for pool in pools]
+            )
         made = [order[i : i + plan.batch_size] for i in range(0, n, plan.batch_size)]
         if plan.bucket:
             made = [made[i] for i in rng.permutation(len(made))]
         yield from made
 
 
-def balanced_weights(classes: np.ndarray, n_classes: int, sample_weight: np.ndarray | None = None) -> np.ndarray:
-    """Return a weight for each class: total weight / (classes that occur x weight of the class), 0 for classes that do not occur.
+def balanced_weights(
+    classes: np.ndarray, n_classes: int, sample_weight: np.ndarray | None = None
+) -> np.ndarray:
+    """Return a weight for each class: total weight / (classes that occur x weight of the class), 0
+    for classes that do not occur.
 
-    The rule of scikit-learn's `class_weight="balanced"`; examples so weighted have the same total in every class.
+    The rule of scikit-learn's `class_weight="balanced"`; examples so weighted have the same total
+    in every class.
     """
     counts = np.bincount(classes, weights=sample_weight, minlength=n_classes).astype(np.float64)
     seen = counts > 0
@@ -169,7 +203,8 @@ def balanced_weights(classes: np.ndarray, n_classes: int, sample_weight: np.ndar
 
 
 def _stalled(dev: list[tuple[int, float]], patience: int | None) -> bool:
-    """Tell whether none of the last `patience` looks scored above the best before them; a best of 0 has not begun to learn yet."""
+    """Tell whether none of the last `patience` looks scored above the best before them; a best of 0
+    has not begun to learn yet."""
     if patience is None or len(dev) <= patience:
         return False
     scores = [score for _, score in dev]
@@ -180,7 +215,9 @@ def _stalled(dev: list[tuple[int, float]], patience: int | None) -> bool:
 def _factor(step: int, total: int, warmup: float) -> float:
     """Return the learning rate's factor: linear from 0 to 1 over the warm-up, then linear to 0."""
     rise = max(1, round(total * warmup)) if warmup else 0
-    return (step + 1) / (rise + 1) if step < rise else max(0.0, (total - step) / max(1, total - rise))
+    return (
+        (step + 1) / (rise + 1) if step < rise else max(0.0, (total - step) / max(1, total - rise))
+    )
 
 
 def _groups(model: Any, weight_decay: float) -> list[dict[str, Any]]:

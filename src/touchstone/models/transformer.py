@@ -1,7 +1,8 @@
 """A fine-tuned encoder for sentences: binary, multi-class, multi-label and relation tasks.
 
-The mean of the encoder's last layer goes through dropout into one linear layer. Two-class and multi-class tasks learn by
-cross-entropy, multi-label ones by binary cross-entropy for each category. For entities see tagger.py; for the loop training.py.
+The mean of the encoder's last layer goes through dropout into one linear layer. Two-class and
+multi-class tasks learn by cross-entropy, multi-label ones by binary cross-entropy for each
+category. For entities see tagger.py; for the loop training.py.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ PREDICT_BATCH = 256  # most sentences at once; encoder.batch_tokens limits long 
 
 
 class SentenceModel(nn.Module):
-    """Encoder, mean over tokens, dropout, linear layer: token ids (n, length) to logits (n, n_outputs)."""
+    """Encoder, mean over tokens, dropout, linear layer: token ids (n, length) to logits (n,
+    n_outputs)."""
 
     def __init__(self, encoder: nn.Module, n_outputs: int) -> None:
         super().__init__()
@@ -60,12 +62,14 @@ class TransformerClassifier(ClassifierMixin, BaseEstimator):
     ----------
     kind, n_classes : see `linear.TfidfClassifier`.
     encoder, revision : see `encoder.find_encoder`.
-    learning_rate, epochs, min_steps, batch_size, warmup, weight_decay, patience, bucket : see `training.Plan`.
+    learning_rate, epochs, min_steps, batch_size, warmup, weight_decay, patience, bucket : see
+    `training.Plan`.
     max_length : tokens after which a sentence is cut.
     class_weight : balanced or None.
     dtype : float32, bfloat16, or auto: bfloat16 where the device has it.
     device : auto, cpu, cuda, ...
-    threads : for torch; None leaves them. Changes the last bits of a sum, so it belongs to the result.
+    threads : for torch; None leaves them. Changes the last bits of a sum, so it belongs to the
+        result.
     random_state : of the new layer's weights, the order of the sentences and the dropout.
 
     Attributes
@@ -116,8 +120,11 @@ class TransformerClassifier(ClassifierMixin, BaseEstimator):
         self.threads = threads
         self.random_state = random_state
 
-    def fit(self, X: Sequence[str], y: Any, *, sample_weight: Any = None, dev: Any = None) -> TransformerClassifier:
-        """Learn from n sentences; keep the weights with the best macro-F1 on `dev`, a pair (X, y), where it is given."""
+    def fit(
+        self, X: Sequence[str], y: Any, *, sample_weight: Any = None, dev: Any = None
+    ) -> TransformerClassifier:
+        """Learn from n sentences; keep the weights with the best macro-F1 on `dev`, a pair (X, y),
+        where it is given."""
         X, y, sample_weight = check_training(X, y, self.kind, self.n_classes, sample_weight)
         plan = plan_of(self)
         device, dtype = prepare(self)
@@ -127,13 +134,19 @@ class TransformerClassifier(ClassifierMixin, BaseEstimator):
         self.classes_ = np.arange(self.n_classes)
         self.tokenizer_ = load_tokenizer(encoder, self.max_length)
         ids = tokenise(self.tokenizer_, X, self.max_length)
-        self.model_ = build_seeded(SentenceModel, encoder, self.n_classes, self.random_state).to(device)
-        criterion = _criterion(y, self.kind, self.n_classes, self.class_weight, sample_weight, device)
+        self.model_ = build_seeded(SentenceModel, encoder, self.n_classes, self.random_state).to(
+            device
+        )
+        criterion = _criterion(
+            y, self.kind, self.n_classes, self.class_weight, sample_weight, device
+        )
         filling = self.tokenizer_.pad_token_id or 0
 
         def loss_of(batch: np.ndarray) -> torch.Tensor:
             matrix, mask = pad([ids[i] for i in batch], filling)
-            logits = self.model_(torch.from_numpy(matrix).to(device), torch.from_numpy(mask).to(device))
+            logits = self.model_(
+                torch.from_numpy(matrix).to(device), torch.from_numpy(mask).to(device)
+            )
             return criterion(logits, batch)
 
         dev_score = None
@@ -142,17 +155,29 @@ class TransformerClassifier(ClassifierMixin, BaseEstimator):
             dev_ids = tokenise(self.tokenizer_, dev_X, self.max_length)
 
             def dev_score() -> float:
-                return macro_f1(dev_y, labels_of(self._probabilities(dev_ids, device, dtype), self.kind), self.kind)
+                return macro_f1(
+                    dev_y,
+                    labels_of(self._probabilities(dev_ids, device, dtype), self.kind),
+                    self.kind,
+                )
 
         lengths = np.array([len(sequence) for sequence in ids])
         self.history_ = train(
-            self.model_, lengths, loss_of, plan, device=device, dtype=dtype, random_state=self.random_state, dev_score=dev_score
+            self.model_,
+            lengths,
+            loss_of,
+            plan,
+            device=device,
+            dtype=dtype,
+            random_state=self.random_state,
+            dev_score=dev_score,
         )
         self.model_.to("cpu")
         return self
 
     def predict_proba(self, X: Sequence[str]) -> np.ndarray:
-        """Return probabilities of shape (n, n_classes); unseen classes have 0, and the rows of two-class and multi-class tasks sum to 1."""
+        """Return probabilities of shape (n, n_classes); unseen classes have 0, and the rows of
+        two-class and multi-class tasks sum to 1."""
         check_is_fitted(self, "model_")
         X = check_texts(X)
         if not X:
@@ -164,16 +189,28 @@ class TransformerClassifier(ClassifierMixin, BaseEstimator):
         return found
 
     def predict(self, X: Sequence[str]) -> np.ndarray:
-        """Return class numbers of shape (n,), or indicators of shape (n, n_classes) for multilabel."""
+        """Return class numbers of shape (n,), or indicators of shape (n, n_classes) for
+        multilabel."""
         return labels_of(self.predict_proba(X), self.kind)
 
     def _probabilities(self, ids: list[np.ndarray], device: torch.device, dtype: str) -> np.ndarray:
         lengths = np.array([len(sequence) for sequence in ids])
         logits = np.empty((len(ids), self.n_classes))
-        with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == "bfloat16"):
+        with (
+            torch.inference_mode(),
+            torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == "bfloat16"),
+        ):
             for batch in by_length(lengths, PREDICT_BATCH, batch_tokens(device)):
-                matrix, mask = pad([ids[i] for i in batch], self.tokenizer_.pad_token_id or 0, ROUND)
-                logits[batch] = self.model_(torch.from_numpy(matrix).to(device), torch.from_numpy(mask).to(device)).cpu().numpy()
+                matrix, mask = pad(
+                    [ids[i] for i in batch], self.tokenizer_.pad_token_id or 0, ROUND
+                )
+                logits[batch] = (
+                    self.model_(
+                        torch.from_numpy(matrix).to(device), torch.from_numpy(mask).to(device)
+                    )
+                    .cpu()
+                    .numpy()
+                )
         logits[:, self.unseen_] = -np.inf
         from scipy.special import expit, softmax
 
@@ -182,7 +219,16 @@ class TransformerClassifier(ClassifierMixin, BaseEstimator):
 
 def plan_of(estimator: Any) -> Plan:
     """Return the training plan of an estimator's options."""
-    names = ("learning_rate", "epochs", "min_steps", "batch_size", "warmup", "weight_decay", "patience", "bucket")
+    names = (
+        "learning_rate",
+        "epochs",
+        "min_steps",
+        "batch_size",
+        "warmup",
+        "weight_decay",
+        "patience",
+        "bucket",
+    )
     return Plan(**{name: getattr(estimator, name) for name in names})
 
 
@@ -195,38 +241,66 @@ def prepare(estimator: Any) -> tuple[torch.device, str]:
 
 
 def build_seeded(make: Any, encoder: Encoder, n_outputs: int, random_state: int) -> nn.Module:
-    """Return `make(pretrained encoder, n_outputs)` with seeded new weights, leaving torch's own generator as it was."""
+    """Return `make(pretrained encoder, n_outputs)` with seeded new weights, leaving torch's own
+    generator as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_state)
         return make(load_model(encoder), n_outputs)
 
 
 def macro_f1(true: np.ndarray, predicted: np.ndarray, kind: str) -> float:
-    """Return what early stopping watches: F1 of class 1 for two classes, else the mean F1 over the categories that dev has."""
+    """Return what early stopping watches: F1 of class 1 for two classes, else the mean F1 over the
+    categories that dev has."""
     if kind == "multilabel":
         pairs = [(true[:, i] == 1, predicted[:, i] == 1) for i in range(true.shape[1])]
     else:
-        pairs = [(true == i, predicted == i) for i in ((1,) if kind in ("binary", "relation") else range(1, int(true.max(initial=0)) + 1))]
+        pairs = [
+            (true == i, predicted == i)
+            for i in (
+                (1,) if kind in ("binary", "relation") else range(1, int(true.max(initial=0)) + 1)
+            )
+        ]
     scores = [2 * (t & p).sum() / (t.sum() + p.sum()) for t, p in pairs if t.any()]
     return float(np.mean(scores)) if scores else 0.0
 
 
-def _criterion(y: np.ndarray, kind: str, n_classes: int, class_weight: str | None, sample_weight: np.ndarray | None, device: Any) -> Any:
-    """Return the loss of a batch: (logits, indices) to the weighted sum over its examples divided by their number.
+def _criterion(
+    y: np.ndarray,
+    kind: str,
+    n_classes: int,
+    class_weight: str | None,
+    sample_weight: np.ndarray | None,
+    device: Any,
+) -> Any:
+    """Return the loss of a batch: (logits, indices) to the weighted sum over its examples divided
+    by their number.
 
-    Weights are scaled to a mean of 1 over the training set, so that they share out the gradient without changing its size.
+    Weights are scaled to a mean of 1 over the training set, so that they share out the gradient
+    without changing its size.
     """
-    weights = np.ones(y.shape) if sample_weight is None else np.broadcast_to(sample_weight.reshape((-1,) + (1,) * (y.ndim - 1)), y.shape)
+    weights = (
+        np.ones(y.shape)
+        if sample_weight is None
+        else np.broadcast_to(sample_weight.reshape((-1,) + (1,) * (y.ndim - 1)), y.shape)
+    )
     if class_weight == "balanced":
-        columns = [(y, weights)] if y.ndim == 1 else [(y[:, i], weights[:, i]) for i in range(n_classes)]
+        columns = (
+            [(y, weights)] if y.ndim == 1 else [(y[:, i], weights[:, i]) for i in range(n_classes)]
+        )
         size = n_classes if y.ndim == 1 else 2
         scaled = [w * balanced_weights(c, size, w)[c] for c, w in columns]
         weights = scaled[0] if y.ndim == 1 else np.stack(scaled, axis=1)
     elif class_weight is not None:
         must(False, "class_weight", class_weight, "balanced or null")
-    weight = torch.from_numpy(np.ascontiguousarray(weights / weights.mean(), dtype=np.float32)).to(device)
+    weight = torch.from_numpy(np.ascontiguousarray(weights / weights.mean(), dtype=np.float32)).to(
+        device
+    )
     target = torch.from_numpy(y.astype(np.float32) if kind == "multilabel" else y).to(device)
-    function = nn.functional.binary_cross_entropy_with_logits if kind == "multilabel" else nn.functional.cross_entropy
+    function = (
+        nn.functional.binary_cross_entropy_with_logits
+        if kind == "multilabel"
+        else nn.functional.cross_entropy
+    )
 
     def criterion(logits: torch.Tensor, batch: np.ndarray) -> torch.Tensor:
         rows = torch.from_numpy(batch).to(device)

@@ -1,6 +1,8 @@
-"""The report page of a sweep, put together: question, answer, tables, figures and the sections around them, and its place on the run.
+"""The report page of a sweep, put together: question, answer, tables, figures and the sections
+around them, and its place on the run.
 
-Self-contained HTML. Sentences of restricted corpora are never shown. Does not compute anything (study.py) and has no command (page.py).
+Self-contained HTML. Sentences of restricted corpora are never shown. Does not compute anything
+(study.py) and has no command (page.py).
 """
 
 from __future__ import annotations
@@ -13,13 +15,15 @@ from typing import Any
 import numpy as np
 
 from touchstone import tracking
-from touchstone.report import figures, html, plain, sections
-from touchstone.report.captions import grouped, mixture_label, row_name, setting, tasks_of
+from touchstone.report import sections
 from touchstone.report.comparisons import main_score, unit_of
+from touchstone.report.figures import draw as figures
+from touchstone.report.formats import html, plain
 from touchstone.report.grid import Grid
-from touchstone.report.layout import number
-from touchstone.report.studies import entry_of
 from touchstone.report.study import Study, study_of
+from touchstone.report.tables.captions import grouped, mixture_label, row_name, setting, tasks_of
+from touchstone.report.tables.layout import number
+from touchstone.report.tables.scores import entry_of
 from touchstone.tracking import Run
 
 QUESTIONS = {
@@ -48,10 +52,19 @@ def report(grid: Grid, parent: Run, *, encoder: str = "tfidf") -> tuple[str, Stu
         If the sweep has no finished cell.
     """
     study = study_of(grid, encoder=encoder)
-    tables = {table.name.removeprefix(f"{grid.study}_"): html.table(table) for table in study.tables}
-    drawn = {name: html.figure(figures.svg(figure), caption, name) for name, caption, figure in study.figures}
+    tables = {
+        table.name.removeprefix(f"{grid.study}_"): html.table(table) for table in study.tables
+    }
+    drawn = {
+        name: html.figure(figures.svg(figure), caption, name)
+        for name, caption, figure in study.figures
+    }
     quality = [*_take(drawn, "quality"), *_take(tables, "quality", "quality_categories")]
-    result = [*_take(drawn, "curves", "scores"), *_take(tables, "scores", "curve", "equivalents", "controls"), sections.missing(grid)]
+    result = [
+        *_take(drawn, "curves", "scores"),
+        *_take(tables, "scores", "curve", "equivalents", "controls"),
+        sections.missing(grid),
+    ]
     by_category = [*_take(drawn, "gain", "confusion"), *_take(tables, "categories")]
     parts = [
         ("Result", result),
@@ -70,7 +83,11 @@ def report(grid: Grid, parent: Run, *, encoder: str = "tfidf") -> tuple[str, Stu
         lead=setting(grid.cells),
         answer=_answers(study),
         strip=_strip(study),
-        sections=[(heading, [part for part in contents if part]) for heading, contents in parts if any(contents)],
+        sections=[
+            (heading, [part for part in contents if part])
+            for heading, contents in parts
+            if any(contents)
+        ],
         footer=f"Sweep {parent.info.run_id}, {len(grid.cells)} finished cells, code {sections.code(grid)}. Point at a number of a table for its run.",
     )
     return text, study
@@ -80,7 +97,12 @@ def publish(grid: Grid, parent: Run, text: str, study: Study) -> None:
     """Put the page, its tables and its figures on the parent run, and link the page from there."""
     store, run_id = grid.store, parent.info.run_id
     tracking.log_text(store, run_id, text, REPORT)
-    tracking.log_text(store, run_id, "\n".join(plain.markdown(table) for table in study.tables), "report/tables.md")
+    tracking.log_text(
+        store,
+        run_id,
+        "\n".join(plain.markdown(table) for table in study.tables),
+        "report/tables.md",
+    )
     with tempfile.TemporaryDirectory() as temporary:
         for name, _, figure in study.figures:
             figures.save(figure, Path(temporary), name)
@@ -91,19 +113,29 @@ def publish(grid: Grid, parent: Run, text: str, study: Study) -> None:
 
 
 def _take(parts: dict[str, Any], *names: str) -> list[Any]:
-    """Take out the parts of these names, in their order: `categories_TASK` is one of categories, `CORPUS_quality` one of quality."""
+    """Take out the parts of these names, in their order: `categories_TASK` is one of categories,
+    `CORPUS_quality` one of quality."""
     taken = []
     for name in names:
-        taken += [parts.pop(key) for key in list(parts) if key == name or key.startswith(f"{name}_") or key.endswith(f"_{name}")]
+        taken += [
+            parts.pop(key)
+            for key in list(parts)
+            if key == name or key.startswith(f"{name}_") or key.endswith(f"_{name}")
+        ]
     return taken
 
 
 def _answers(study: Study) -> list[str]:
-    """Say in a sentence for each task what came out: the best row, and which rows are better or worse than gold beyond chance."""
+    """Say in a sentence for each task what came out: the best row, and which rows are better or
+    worse than gold beyond chance."""
     told = []
     for task, kind in tasks_of(study.grid.cells).items():
         score = main_score(kind)
-        entries = [(cell, entry_of(study.scores, cell, score)) for cell in study.grid.cells if cell.axes["task"] == task]
+        entries = [
+            (cell, entry_of(study.scores, cell, score))
+            for cell in study.grid.cells
+            if cell.axes["task"] == task
+        ]
         entries = [(cell, entry) for cell, entry in entries if not np.isnan(entry.value)]
         if not entries:
             continue
@@ -111,10 +143,18 @@ def _answers(study: Study) -> list[str]:
         text = f"{task}: {row_name(cell, study.grid)} scores best, {score.title} {best.value:.3f}"
         if not np.isnan(best.change):
             text += f", {number(best.change, 3, True)} {best.second('change').partition(' ')[2]} against gold"
-            text += f" (p = {best.p_holm:.3f} after Holm's correction)" if best.p_holm >= 0.001 else " (p < 0.001 after Holm's correction)"
+            text += (
+                f" (p = {best.p_holm:.3f} after Holm's correction)"
+                if best.p_holm >= 0.001
+                else " (p < 0.001 after Holm's correction)"
+            )
         compared = [(one, entry) for one, entry in entries if not np.isnan(entry.change)]
-        better = [row_name(one, study.grid) for one, entry in compared if entry.mark and entry.change > 0]
-        worse = [row_name(one, study.grid) for one, entry in compared if entry.mark and entry.change < 0]
+        better = [
+            row_name(one, study.grid) for one, entry in compared if entry.mark and entry.change > 0
+        ]
+        worse = [
+            row_name(one, study.grid) for one, entry in compared if entry.mark and entry.change < 0
+        ]
         if compared:
             text += f". Better than gold beyond chance: {_listed(better)}; worse: {_listed(worse)}"
         told.append(text + ".")
@@ -126,11 +166,13 @@ def _worth(study: Study) -> list[str]:
     told = []
     tables = [table for table in study.tables if table.name.endswith("_equivalents")]
     for rows in grouped(
-        [row for table in tables for row in table.rows if row.entries["n_gold"].value > 0], lambda row: row.labels[0]
+        [row for table in tables for row in table.rows if row.entries["n_gold"].value > 0],
+        lambda row: row.labels[0],
     ).values():
         fewest = min(row.entries["n_gold"].value for row in rows)
         best = max(
-            (row for row in rows if row.entries["n_gold"].value == fewest), key=lambda row: np.nan_to_num(row.entries["worth"].value)
+            (row for row in rows if row.entries["n_gold"].value == fewest),
+            key=lambda row: np.nan_to_num(row.entries["worth"].value),
         )
         curve, mixture, allowed = best.labels
         told.append(
@@ -144,16 +186,31 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _strip(study: Study) -> list[tuple[str, str]]:
-    """Return the numbers at the top: best score of the last task, its gain, the test set, what was sent."""
+    """Return the numbers at the top: best score of the last task, its gain, the test set, what was
+    sent."""
     grid = study.grid
     task, kind = list(tasks_of(grid.cells).items())[-1]
     score = main_score(kind)
-    entries = [(cell, entry_of(study.scores, cell, score)) for cell in grid.cells if cell.axes["task"] == task]
+    entries = [
+        (cell, entry_of(study.scores, cell, score))
+        for cell in grid.cells
+        if cell.axes["task"] == task
+    ]
     cell, best = max(entries, key=lambda pair: np.nan_to_num(pair[1].value, nan=-1))
     table = cell.predictions
     strip = [(f"{best.value:.3f}", f"{score.title} of {mixture_label(cell)}, {task}")]
     if not np.isnan(best.change):
-        strip.append((number(best.change, 3, True) + best.mark, f"against gold, {best.second('change').partition(' ')[2]}"))
-    strip.append((f"{table['example_id'].nunique():,}", f"test sentences of {table['patient_id'].nunique():,} {unit_of(cell)}"))
+        strip.append(
+            (
+                number(best.change, 3, True) + best.mark,
+                f"against gold, {best.second('change').partition(' ')[2]}",
+            )
+        )
+    strip.append(
+        (
+            f"{table['example_id'].nunique():,}",
+            f"test sentences of {table['patient_id'].nunique():,} {unit_of(cell)}",
+        )
+    )
     n = cell.run.data.metrics.get("n_train")
     return strip + ([(f"{n:,.0f}", "training sentences in the best row")] if n else [])

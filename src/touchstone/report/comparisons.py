@@ -1,9 +1,12 @@
-"""Scores of the cells of a grid with their intervals, and each cell tested against gold on the same test sentences.
+"""Scores of the cells of a grid with their intervals, and each cell tested against gold on the same
+test sentences.
 
-Cells are compared within a family: the same task, classifier, gold size, seeds and test set. What has no gold of its own (silver,
-bronze, the LLM asked directly) is compared with the most gold of its setting. Holm's correction is over the whole grid, one family of
-hypotheses for each question asked (the main score; the F1 of the categories). All of it from the cells' predictions, on counts; see
-evaluate/intervals.py and evaluate/tests.py for the methods. Does not format anything (tables.py).
+Cells are compared within a family: the same task, classifier, gold size, seeds and test set. What
+has no gold of its own (silver, bronze, the LLM asked directly) is compared with the most gold of
+its setting. Holm's correction is over the whole grid, one family of hypotheses for each question
+asked (the main score; the F1 of the categories). All of it from the cells' predictions, on counts;
+see evaluate/intervals.py and evaluate/tests.py for the methods. Does not format anything
+(tables.py).
 """
 
 from __future__ import annotations
@@ -15,9 +18,9 @@ import numpy as np
 import pandas as pd
 
 from touchstone.evaluate import predictions as read
+from touchstone.evaluate.compare import COLUMNS, compare, compare_auc, holm_over
 from touchstone.evaluate.counts import Counts
 from touchstone.evaluate.intervals import auc_interval, intervals
-from touchstone.evaluate.tests import COLUMNS, compare, compare_auc, holm_over
 from touchstone.report.grid import Cell, Grid, gold_size
 
 SEED = 20231206  # of resamples and swaps: the same store gives the same table
@@ -27,9 +30,11 @@ KEY = ("run_id", "view", "scope", "metric", "category")  # names a row of `compa
 
 @dataclass(frozen=True)
 class Effort:
-    """How many resamples and swaps: for a table that is printed, and for one on the screen, which nobody should wait for.
+    """How many resamples and swaps: for a table that is printed, and for one on the screen, which
+    nobody should wait for.
 
-    Swaps bound how small a corrected p can get: 999 allow one star over a grid of forty-nine comparisons, not two.
+    Swaps bound how small a corrected p can get: 999 allow one star over a grid of forty-nine
+    comparisons, not two.
     """
 
     n_resamples: int = 2000
@@ -50,7 +55,8 @@ VIEWS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Score:
-    """Which number a column shows: view, scope, metric, its title, and whether it is the one that rows are compared by."""
+    """Which number a column shows: view, scope, metric, its title, and whether it is the one that
+    rows are compared by."""
 
     view: str
     scope: str
@@ -59,9 +65,14 @@ class Score:
     main: bool = False
 
 
-# What a task is scored by, in the order of the columns. With one category (binary, relation) macro is that category's own score.
+# What a task is scored by, in the order of the columns. With one category (binary, relation) macro
+# is that category's own score.
 SCORES: dict[str, tuple[Score, ...]] = {
-    "binary": (Score("main", "macro", "precision", "P"), Score("main", "macro", "recall", "R"), Score("main", "macro", "f1", "F1", True)),
+    "binary": (
+        Score("main", "macro", "precision", "P"),
+        Score("main", "macro", "recall", "R"),
+        Score("main", "macro", "f1", "F1", True),
+    ),
     "multiclass": (
         Score("main", "macro", "precision", "macro P"),
         Score("main", "macro", "recall", "macro R"),
@@ -101,8 +112,9 @@ def compared(grid: Grid, effort: Effort = PRINT) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame with a row per cell and score: run_id, baseline_id ('' where there is no gold to compare with), view, n_clusters, and the
-    columns of `evaluate.tests.COLUMNS` but `system`; indexed by the values of `KEY`.
+    DataFrame with a row per cell and score: run_id, baseline_id ('' where there is no gold to
+    compare with), view, n_clusters, and the columns of `evaluate.tests.COLUMNS` but `system`;
+    indexed by the values of `KEY`.
     """
     parts = []
     for baseline, members in matched(grid.cells):
@@ -111,17 +123,22 @@ def compared(grid: Grid, effort: Effort = PRINT) -> pd.DataFrame:
             if chosen:
                 parts.append(_view(view, baseline, chosen, effort))
     if not parts:
-        return _keyed(pd.DataFrame(columns=["run_id", "baseline_id", "view", "n_clusters", *COLUMNS[1:]]))
+        return _keyed(
+            pd.DataFrame(columns=["run_id", "baseline_id", "view", "n_clusters", *COLUMNS[1:]])
+        )
     table = pd.concat(parts, ignore_index=True)
     kinds = {cell.run_id: cell.kind for cell in grid.cells}
     single = table["run_id"].map(kinds).isin(["binary", "relation"])
-    table = table[~(single & (table["scope"] == "category") & (table["view"] == "main"))]  # the same test as macro, it counts once
+    table = table[
+        ~(single & (table["scope"] == "category") & (table["view"] == "main"))
+    ]  # the same test as macro, it counts once
     corrected = [holm_over(rows) for _, rows in table.groupby("view", sort=False)]
     return _keyed(pd.concat(corrected, ignore_index=True))
 
 
 def matched(cells: Sequence[Cell]) -> list[tuple[Cell | None, list[Cell]]]:
-    """Return groups of cells on the same test sentences, each with the gold cell that its members are compared with, or None.
+    """Return groups of cells on the same test sentences, each with the gold cell that its members
+    are compared with, or None.
 
     The gold cell is a member of the first group that it serves.
     """
@@ -140,7 +157,8 @@ def matched(cells: Sequence[Cell]) -> list[tuple[Cell | None, list[Cell]]]:
 
 
 def of_cell(cell: Cell, view: str = "main", asked: Collection[str] | None = None) -> list[Counts]:
-    """Return the counts of each seed of a cell in one view; `asked` restricts them to some test sentences."""
+    """Return the counts of each seed of a cell in one view; `asked` restricts them to some test
+    sentences."""
     table = cell.predictions
     if asked is not None and len(asked) < table["example_id"].nunique():
         table = table[table["example_id"].isin(list(asked))]
@@ -148,7 +166,9 @@ def of_cell(cell: Cell, view: str = "main", asked: Collection[str] | None = None
         return read.any_counts_of(table)
     if view == "classes":
         return read.class_counts_of(table, cell.kind, cell.categories[0])
-    return read.counts_of(table, cell.kind, cell.categories, "relaxed" if view == "relaxed" else "strict")
+    return read.counts_of(
+        table, cell.kind, cell.categories, "relaxed" if view == "relaxed" else "strict"
+    )
 
 
 def unit_of(cell: Cell) -> str:
@@ -158,7 +178,8 @@ def unit_of(cell: Cell) -> str:
 
 
 def _keyed(table: pd.DataFrame) -> pd.DataFrame:
-    """Index by the values of `KEY`, so that an entry is looked up and not searched; the columns stay."""
+    """Index by the values of `KEY`, so that an entry is looked up and not searched; the columns
+    stay."""
     table.index = pd.MultiIndex.from_frame(table[list(KEY)], names=[None] * len(KEY))
     return table.sort_index(kind="stable")
 
@@ -167,7 +188,9 @@ def _asked(cell: Cell) -> tuple[str, ...]:
     return tuple(sorted(set(cell.predictions["example_id"])))
 
 
-def _view(view: str, baseline: Cell | None, members: Sequence[Cell], effort: Effort) -> pd.DataFrame:
+def _view(
+    view: str, baseline: Cell | None, members: Sequence[Cell], effort: Effort
+) -> pd.DataFrame:
     """Score one group in one view; NaN after `baseline` where there is nothing to compare with."""
     rng = np.random.default_rng(SEED)
     systems = {cell.run_id: cell for cell in members}
@@ -180,20 +203,40 @@ def _view(view: str, baseline: Cell | None, members: Sequence[Cell], effort: Eff
         table = table[table["system"] != baseline.run_id]
     table = table.rename(columns={"system": "run_id"}).reindex(columns=["run_id", *COLUMNS[1:]])
     n_clusters = members[0].predictions["patient_id"].nunique()
-    return table.assign(baseline_id=baseline.run_id if baseline else "", view=view, n_clusters=n_clusters)
+    return table.assign(
+        baseline_id=baseline.run_id if baseline else "", view=view, n_clusters=n_clusters
+    )
 
 
 def _counted(
-    view: str, systems: Mapping[str, Cell], baseline: Cell | None, asked: set[str], rng: np.random.Generator, effort: Effort
+    view: str,
+    systems: Mapping[str, Cell],
+    baseline: Cell | None,
+    asked: set[str],
+    rng: np.random.Generator,
+    effort: Effort,
 ) -> pd.DataFrame:
     counts = {run_id: of_cell(cell, view, asked) for run_id, cell in systems.items()}
     if baseline is None or list(systems) == [baseline.run_id]:
-        return _alone(counts, lambda seeds: intervals(seeds, rng=rng, n_resamples=effort.n_resamples))
-    return compare(counts, baseline.run_id, rng=rng, n_resamples=effort.n_resamples, n_permutations=effort.n_permutations)
+        return _alone(
+            counts, lambda seeds: intervals(seeds, rng=rng, n_resamples=effort.n_resamples)
+        )
+    return compare(
+        counts,
+        baseline.run_id,
+        rng=rng,
+        n_resamples=effort.n_resamples,
+        n_permutations=effort.n_permutations,
+    )
 
 
 def _auc(
-    view: str, systems: Mapping[str, Cell], baseline: Cell | None, asked: set[str], rng: np.random.Generator, effort: Effort
+    view: str,
+    systems: Mapping[str, Cell],
+    baseline: Cell | None,
+    asked: set[str],
+    rng: np.random.Generator,
+    effort: Effort,
 ) -> pd.DataFrame:
     scored = {}
     for run_id, cell in systems.items():
@@ -202,17 +245,36 @@ def _auc(
     true, _, clusters = next(iter(scored.values()))
     if baseline is not None and list(systems) != [baseline.run_id]:
         of_seeds = {run_id: seeds for run_id, (_, seeds, _) in scored.items()}
-        return compare_auc(true, of_seeds, clusters, baseline.run_id, rng=rng, n_resamples=effort.n_resamples)
+        return compare_auc(
+            true, of_seeds, clusters, baseline.run_id, rng=rng, n_resamples=effort.n_resamples
+        )
 
     def one(seeds: Sequence[np.ndarray]) -> pd.DataFrame:
-        value, low, high = auc_interval(true, seeds, clusters, rng=rng, n_resamples=effort.n_resamples)
-        return pd.DataFrame([{"scope": "class", "category": "", "metric": "auc", "value": value, "low": low, "high": high}])
+        value, low, high = auc_interval(
+            true, seeds, clusters, rng=rng, n_resamples=effort.n_resamples
+        )
+        return pd.DataFrame(
+            [
+                {
+                    "scope": "class",
+                    "category": "",
+                    "metric": "auc",
+                    "value": value,
+                    "low": low,
+                    "high": high,
+                }
+            ]
+        )
 
     return _alone({run_id: seeds for run_id, (_, seeds, _) in scored.items()}, one)
 
 
-def _alone(systems: Mapping[str, Sequence], measure: Callable[[Sequence], pd.DataFrame]) -> pd.DataFrame:
-    return pd.concat([measure(seeds).assign(system=name) for name, seeds in systems.items()], ignore_index=True)
+def _alone(
+    systems: Mapping[str, Sequence], measure: Callable[[Sequence], pd.DataFrame]
+) -> pd.DataFrame:
+    return pd.concat(
+        [measure(seeds).assign(system=name) for name, seeds in systems.items()], ignore_index=True
+    )
 
 
 def stars(p: float) -> str:

@@ -1,9 +1,11 @@
-"""Which cells stand in a table: the latest finished run of each configuration of a sweep, named by its axes, and what is missing.
+"""Which cells stand in a table: the latest finished run of each configuration of a sweep, named by
+its axes, and what is missing.
 
-A cell is named by task, mixture, classifier, prompt, LLM and gold size; where two cells share all of these (`mixture.bronze.count`
-was swept, say) the settings in which they differ name them apart. Cells that learned from the same data with the same classifier
-are one row: gold alone does not depend on the prompt, nor bronze alone on how much gold there is.
-Does not score anything (comparisons.py) and knows no table (tables.py).
+A cell is named by task, mixture, classifier, prompt, LLM and gold size; where two cells share all
+of these (`mixture.bronze.count` was swept, say) the settings in which they differ name them apart.
+Cells that learned from the same data with the same classifier are one row: gold alone does not
+depend on the prompt, nor bronze alone on how much gold there is. Does not score anything
+(comparisons.py) and knows no table (tables.py).
 """
 
 from __future__ import annotations
@@ -17,20 +19,36 @@ from typing import Any
 
 import pandas as pd
 
-from touchstone.cell import BOOKKEEPING, LLM_BOOKKEEPING
 from touchstone.data.targets import categories as scored_categories
 from touchstone.digest import digest
 from touchstone.errors import UserError, no_such
 from touchstone.report import reading
+from touchstone.run.job import BOOKKEEPING, LLM_BOOKKEEPING
 from touchstone.schema import CategoryConfig, LabelledExample, TaxonomyConfig, conf_dir
 from touchstone.taxonomy import Taxonomy, taxonomy_of
 from touchstone.tracking import CELL, KIND, STATUS, Run, Store, latest_children, readable_uri
 
 AXES = ("task", "mixture", "classifier", "prompt", "llm", "gold", "variant")
-MIXTURES = ("zero_shot", "gold", "silver", "bronze", "gold_silver", "gold_bronze", "silver_bronze", "gold_silver_bronze")
-# What decides which cells may be compared: the same corpus, task and learner. The other sections make the rows of a table.
+MIXTURES = (
+    "zero_shot",
+    "gold",
+    "silver",
+    "bronze",
+    "gold_silver",
+    "gold_bronze",
+    "silver_bronze",
+    "gold_silver_bronze",
+)
+# What decides which cells may be compared: the same corpus, task and learner. The other sections
+# make the rows of a table.
 SHARED = ("corpus", "taxonomy", "task", "classifier", "seed", "seeds")
-APART = ("corpus.pool", "corpus.source", "corpus.license", "corpus.citation", "task.llm_test_sentences")  # of SHARED, but not shared
+APART = (
+    "corpus.pool",
+    "corpus.source",
+    "corpus.license",
+    "corpus.citation",
+    "task.llm_test_sentences",
+)  # of SHARED, but not shared
 SUPERSEDED = "superseded"  # status of a run that a later one replaced, see closing.py
 REASON = 300  # characters of an error that a list of missing cells shows
 
@@ -44,8 +62,10 @@ class Cell:
     run : its run in the store.
     config : the composed configuration.
     axes : name -> value, for `AXES`; '' where an axis does not apply to the cell.
-    family : digest of what it shares with the cells it is compared with: corpus, task, gold size, test set, classifier, seeds.
-    setting : digest of corpus, task and taxonomy alone: where the LLM asked directly, which has no classifier, is compared.
+    family : digest of what it shares with the cells it is compared with: corpus, task, gold size,
+        test set, classifier, seeds.
+    setting : digest of corpus, task and taxonomy alone: where the LLM asked directly, which has no
+        classifier, is compared.
     predictions : see evaluate/predictions.py.
     """
 
@@ -74,7 +94,9 @@ class Cell:
         """The sources that its training set mixes; none for the LLM asked directly."""
         if self.axes["mixture"] == "zero_shot":
             return ()
-        return tuple(name for name in ("gold", "silver", "bronze") if self.config["mixture"][name]["use"])
+        return tuple(
+            name for name in ("gold", "silver", "bronze") if self.config["mixture"][name]["use"]
+        )
 
     def dataset(self, context: str) -> str:
         """Return the digest of its training, dev or test set, '' where it has none."""
@@ -83,7 +105,11 @@ class Cell:
     def generations(self) -> dict[str, str]:
         """Return stage -> digest of the generated data set that it used."""
         start = "touchstone.generation."
-        return {tag.removeprefix(start): value for tag, value in self.run.data.tags.items() if tag.startswith(start)}
+        return {
+            tag.removeprefix(start): value
+            for tag, value in self.run.data.tags.items()
+            if tag.startswith(start)
+        }
 
 
 @dataclass(frozen=True)
@@ -95,7 +121,8 @@ class Grid:
     study : its name.
     sweeps : the parent runs, oldest first; empty where the cells were run one by one.
     cells : finished cells in table order.
-    missing : DataFrame with the columns of `AXES`, run_id, reason and command: a row for each cell without a finished run.
+    missing : DataFrame with the columns of `AXES`, run_id, reason and command: a row for each cell
+        without a finished run.
     """
 
     store: Store
@@ -143,8 +170,9 @@ def collect(store: Store, study: str, sweep: str | None = None) -> Grid:
     Parameters
     ----------
     study : value of `study` in the configuration, e.g. `two_directions`.
-    sweep : parent run id or its beginning, several separated by commas, or `all` for every run of the study; None takes the last
-        sweep, its missing cells filled with runs of the same command outside of it.
+    sweep : parent run id or its beginning, several separated by commas, or `all` for every run of
+        the study; None takes the last sweep, its missing cells filled with runs of the same command
+        outside of it.
 
     Raises
     ------
@@ -162,8 +190,16 @@ def collect(store: Store, study: str, sweep: str | None = None) -> Grid:
         chosen = parents
     else:
         chosen = [_sweep(parents, name.strip(), study) for name in sweep.split(",")]
-    wanted = cells if sweep == "all" or not chosen else [run for parent in chosen for run in _children(store, parent)]
-    later = [run for run in cells if sweep is None and chosen and run.info.start_time >= chosen[0].info.start_time]
+    wanted = (
+        cells
+        if sweep == "all" or not chosen
+        else [run for parent in chosen for run in _children(store, parent)]
+    )
+    later = [
+        run
+        for run in cells
+        if sweep is None and chosen and run.info.start_time >= chosen[0].info.start_time
+    ]
     runs = _latest([*wanted, *later], {_command(run) for run in wanted})
     return grid_of(store, study, chosen, runs)
 
@@ -172,9 +208,15 @@ def grid_of(store: Store, study: str, sweeps: Sequence[Run], runs: Sequence[Run]
     """Return the grid of given runs, one for each cell."""
     found = [_read(store, run) for run in runs if run.info.status == "FINISHED"]
     cells = _merged(_with_variants([cell for cell in found if len(cell.predictions)]))
-    failed = [run for run in runs if run.info.status != "FINISHED" and run.data.tags.get(STATUS) != SUPERSEDED]
+    failed = [
+        run
+        for run in runs
+        if run.info.status != "FINISHED" and run.data.tags.get(STATUS) != SUPERSEDED
+    ]
     sizes = {cell.axes["gold"] for cell in cells if cell.axes["gold"]}
-    ordered = sorted(cells, key=lambda cell: (*_order(cell.axes, len(sizes) > 1), cell.axes["task"]))
+    ordered = sorted(
+        cells, key=lambda cell: (*_order(cell.axes, len(sizes) > 1), cell.axes["task"])
+    )
     return Grid(store, study, tuple(sweeps), tuple(ordered), _missing(store, failed, cells))
 
 
@@ -213,8 +255,12 @@ def flatten(section: Any, start: str = "") -> dict[str, Any]:
 
 
 def _no_study(store: Store, study: str) -> str:
-    """Say why a store has no run of a study: it has none at all, this one was not run yet, or there is no such study."""
-    there, experiments = reading.studies(store), sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
+    """Say why a store has no run of a study: it has none at all, this one was not run yet, or there
+    is no such study."""
+    there, experiments = (
+        reading.studies(store),
+        sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml")),
+    )
     makes = f"python run.py -m +experiment={study if study in experiments else 'NAME'} makes"
     if not there:
         return f"there are no sweeps in {readable_uri(store.uri)}; {makes} one (NAME: {', '.join(experiments)})"
@@ -226,37 +272,63 @@ def _no_study(store: Store, study: str) -> str:
 def _sweep(parents: list[Run], name: str, study: str) -> Run:
     found = [run for run in parents if run.info.run_id.startswith(name)]
     if len(found) != 1:
-        raise UserError(f"study {study}: {'several sweeps begin with' if found else 'no sweep'} {name}. There are: {listed(parents)}")
+        raise UserError(
+            f"study {study}: {'several sweeps begin with' if found else 'no sweep'} {name}. There are: {listed(parents)}"
+        )
     return found[0]
 
 
 def _children(store: Store, parent: Run) -> list[Run]:
-    return latest_children(replace(store, experiment_id=parent.info.experiment_id), parent.info.run_id)
+    return latest_children(
+        replace(store, experiment_id=parent.info.experiment_id), parent.info.run_id
+    )
 
 
 def listed(parents: Iterable[Run]) -> str:
     """Return sweeps by the beginning of their id and when they were started."""
-    return ", ".join(f"{run.info.run_id[:8]} ({pd.Timestamp(run.info.start_time, unit='ms'):%Y-%m-%d %H:%M})" for run in parents) or "none"
+    return (
+        ", ".join(
+            f"{run.info.run_id[:8]} ({pd.Timestamp(run.info.start_time, unit='ms'):%Y-%m-%d %H:%M})"
+            for run in parents
+        )
+        or "none"
+    )
 
 
 def _latest(runs: Iterable[Run], commands: set[tuple]) -> list[Run]:
-    """Return for each cell key and each command the latest finished run, else the latest, in the order first started."""
+    """Return for each cell key and each command the latest finished run, else the latest, in the
+    order first started."""
     latest: dict[tuple, Run] = {}
     for run in sorted(runs, key=lambda run: run.info.start_time):
         command = _command(run)
-        if command in commands and (command not in latest or run.info.status == "FINISHED" or latest[command].info.status != "FINISHED"):
+        if command in commands and (
+            command not in latest
+            or run.info.status == "FINISHED"
+            or latest[command].info.status != "FINISHED"
+        ):
             latest[command] = run
     return list(latest.values())
 
 
 def _command(run: Run) -> tuple:
-    """Return what was asked of a run: the axes and the overrides, in any order, wherever the LLM's answers came from.
+    """Return what was asked of a run: the axes and the overrides, in any order, wherever the LLM's
+    answers came from.
 
     Failed runs have no configuration to go by.
     """
     words = [word.strip("'") for word in run.data.tags.get("touchstone.command", "").split()[2:]]
-    asked = tuple(sorted(word for word in words if not word.startswith(("tracking.", "paths.", "debug=", "llm="))))
-    params = tuple(sorted((name, value) for name, value in run.data.params.items() if name not in ("llm", "threads")))
+    asked = tuple(
+        sorted(
+            word for word in words if not word.startswith(("tracking.", "paths.", "debug=", "llm="))
+        )
+    )
+    params = tuple(
+        sorted(
+            (name, value)
+            for name, value in run.data.params.items()
+            if name not in ("llm", "threads")
+        )
+    )
     return (params, asked or run.data.tags.get(CELL, run.info.run_id))
 
 
@@ -274,7 +346,14 @@ def _read(store: Store, run: Run) -> Cell:
     family = digest([shared, run.data.tags.get("touchstone.dataset.test", "")])
     apart = ("classifier", "seed", "task.gold_")
     setting = digest({key: value for key, value in shared.items() if not key.startswith(apart)})
-    return Cell(run, config, axes, family, setting, reading.predictions(store, run, with_scores=config["task"]["kind"] == "relation"))
+    return Cell(
+        run,
+        config,
+        axes,
+        family,
+        setting,
+        reading.predictions(store, run, with_scores=config["task"]["kind"] == "relation"),
+    )
 
 
 def _gold(params: Mapping[str, str]) -> str:
@@ -292,19 +371,45 @@ def _with_variants(cells: list[Cell]) -> list[Cell]:
     out = []
     for group in groups.values():
         leaves = [_leaves(cell) for cell in group]
-        keys = sorted({key for one in leaves for key in one if len({str(other.get(key)) for other in leaves}) > 1})
+        keys = sorted(
+            {
+                key
+                for one in leaves
+                for key in one
+                if len({str(other.get(key)) for other in leaves}) > 1
+            }
+        )
         for cell, one in zip(group, leaves, strict=True):
-            out.append(replace(cell, axes={**cell.axes, "variant": ", ".join(f"{_short(key)}={_typed(one.get(key))}" for key in keys)}))
+            out.append(
+                replace(
+                    cell,
+                    axes={
+                        **cell.axes,
+                        "variant": ", ".join(
+                            f"{_short(key)}={_typed(one.get(key))}" for key in keys
+                        ),
+                    },
+                )
+            )
     return out
 
 
 def _leaves(cell: Cell) -> dict[str, Any]:
-    """Return the settings that can make a difference: no bookkeeping, nothing of a source that the cell does not use."""
-    plain = {name: value for name, value in cell.config.items() if name not in (*BOOKKEEPING, "taxonomy", "prompt", "hydra")}
+    """Return the settings that can make a difference: no bookkeeping, nothing of a source that the
+    cell does not use."""
+    plain = {
+        name: value
+        for name, value in cell.config.items()
+        if name not in (*BOOKKEEPING, "taxonomy", "prompt", "hydra")
+    }
     used = {*cell.sources, *cell.config["mixture"]["gold"]["repeat_to"]}
     idle = tuple(f"mixture.{name}." for name in ("gold", "silver", "bronze") if name not in used)
     leaves = {key: value for key, value in flatten(plain).items() if not key.startswith(idle)}
-    return {key: value for key, value in leaves.items() if not (key.startswith("llm.") and key.split(".")[1] in LLM_BOOKKEEPING)}
+    return {
+        key: value
+        for key, value in leaves.items()
+        if not (key.startswith("llm.") and key.split(".")[1] in LLM_BOOKKEEPING)
+    }
 
 
 def _typed(value: Any) -> str:
@@ -318,23 +423,43 @@ def _short(key: str) -> str:
 
 
 def _merged(cells: list[Cell]) -> list[Cell]:
-    """Keep one of the cells that learned the same: same training data, weights, classifier, seeds and test set; the last started.
+    """Keep one of the cells that learned the same: same training data, weights, classifier, seeds
+    and test set; the last started.
 
-    Of cells that differ in the gold they were allowed but did not use, the one allowed most is kept: it is compared with that gold.
+    Of cells that differ in the gold they were allowed but did not use, the one allowed most is
+    kept: it is compared with that gold.
     """
     kept: dict[tuple, Cell] = {}
-    for cell in sorted(cells, key=lambda cell: (gold_size(cell.axes["gold"]), cell.run.info.start_time)):
+    for cell in sorted(
+        cells, key=lambda cell: (gold_size(cell.axes["gold"]), cell.run.info.start_time)
+    ):
         what = cell.dataset("training") or cell.generations().get("zero_shot", cell.run_id)
         weights = [cell.config["mixture"][name]["weight"] for name in cell.sources]
-        settings = digest([flatten(cell.config["classifier"]), cell.config["seed"], cell.config["seeds"], weights])
+        settings = digest(
+            [flatten(cell.config["classifier"]), cell.config["seed"], cell.config["seeds"], weights]
+        )
         own = cell.axes["gold"] if "gold" in cell.sources else ""
-        asked = (cell.axes["task"], cell.axes["mixture"], cell.axes["prompt"], cell.axes["llm"], own)
+        asked = (
+            cell.axes["task"],
+            cell.axes["mixture"],
+            cell.axes["prompt"],
+            cell.axes["llm"],
+            own,
+        )
         key = (what, settings, cell.dataset("test"), *asked)
-        variants = [one.axes["variant"] for one in (kept.get(key), cell) if one is not None and one.axes["variant"]]
-        kept[key] = replace(cell, axes={**cell.axes, "variant": " or ".join(dict.fromkeys(variants))})
+        variants = [
+            one.axes["variant"]
+            for one in (kept.get(key), cell)
+            if one is not None and one.axes["variant"]
+        ]
+        kept[key] = replace(
+            cell, axes={**cell.axes, "variant": " or ".join(dict.fromkeys(variants))}
+        )
     alike = Counter(_without_gold(cell) for cell in kept.values())
     return [
-        cell if "gold" in cell.sources or alike[_without_gold(cell)] > 1 else replace(cell, axes={**cell.axes, "gold": ""})
+        cell
+        if "gold" in cell.sources or alike[_without_gold(cell)] > 1
+        else replace(cell, axes={**cell.axes, "gold": ""})
         for cell in kept.values()
     ]
 
@@ -346,22 +471,39 @@ def _without_gold(cell: Cell) -> tuple[str, ...]:
 def _order(axes: Mapping[str, str], several_sizes: bool) -> tuple:
     own = gold_size(axes["gold"]) if axes["gold"] and several_sizes else 0
     learns = axes["mixture"] != "zero_shot"
-    return (learns, axes["classifier"], own, axes["prompt"], axes["llm"], mixture_order(axes["mixture"]), axes["variant"])
+    return (
+        learns,
+        axes["classifier"],
+        own,
+        axes["prompt"],
+        axes["llm"],
+        mixture_order(axes["mixture"]),
+        axes["variant"],
+    )
 
 
 def _missing(store: Store, failed: Iterable[Run], finished: Iterable[Cell]) -> pd.DataFrame:
-    """List cells without a result, each once. They have no configuration; what a mixture is made of is taken from its name."""
+    """List cells without a result, each once. They have no configuration; what a mixture is made of
+    is taken from its name."""
     known = {_named(cell.axes) for cell in finished}
     rows = {}
     for run in sorted(failed, key=lambda run: run.info.start_time):
         params = run.data.params
         sources = params.get("mixture", "").split("_")
-        axes = {name: params.get(name, "") for name in AXES} | {"variant": "", "gold": _gold(params) if "gold" in sources else ""}
+        axes = {name: params.get(name, "") for name in AXES} | {
+            "variant": "",
+            "gold": _gold(params) if "gold" in sources else "",
+        }
         if not {"silver", "bronze", "zero"} & set(sources):
             axes |= {"prompt": "", "llm": ""}
         if _named(axes) not in known:
             command = run.data.tags.get("touchstone.command", "")
-            rows[_named(axes)] = {**axes, "run_id": run.info.run_id, "reason": _reason(store, run), "command": command}
+            rows[_named(axes)] = {
+                **axes,
+                "run_id": run.info.run_id,
+                "reason": _reason(store, run),
+                "command": command,
+            }
     return pd.DataFrame(list(rows.values()), columns=[*AXES, "run_id", "reason", "command"])
 
 
@@ -370,16 +512,23 @@ def _named(axes: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _reason(store: Store, run: Run) -> str:
-    """Return why a run has no result: the kind of error and what it said; of a traceback the last line."""
+    """Return why a run has no result: the kind of error and what it said; of a traceback the last
+    line."""
     told = reading.text(store, run, "error.txt").strip()
     told = told.splitlines()[-1] if told.startswith("Traceback") else " ".join(told.split())
     told = told if len(told) <= REASON else told[:REASON].rsplit(" ", 1)[0] + " ..."
-    state = run.data.tags.get(STATUS, {"RUNNING": "not finished: still running, or killed"}.get(run.info.status, run.info.status.lower()))
+    state = run.data.tags.get(
+        STATUS,
+        {"RUNNING": "not finished: still running, or killed"}.get(
+            run.info.status, run.info.status.lower()
+        ),
+    )
     return told if told.startswith(state) else f"{state}: {told}" if told else state
 
 
 def sweep_of(store: Store, name: str) -> tuple[Run, list[Run]]:
-    """Return a sweep by its id or the beginning of it (`last` is the newest), and the latest run of each of its cells.
+    """Return a sweep by its id or the beginning of it (`last` is the newest), and the latest run of
+    each of its cells.
 
     Raises
     ------
@@ -388,6 +537,8 @@ def sweep_of(store: Store, name: str) -> tuple[Run, list[Run]]:
     """
     parents = reading.search(store, kind="sweep")
     if not parents:
-        raise UserError("the store has no sweep yet; run one: python run.py -m mixture=gold,gold_silver")
+        raise UserError(
+            "the store has no sweep yet; run one: python run.py -m mixture=gold,gold_silver"
+        )
     parent = parents[-1] if name == "last" else _sweep(parents, name, "any")
     return parent, _children(store, parent)

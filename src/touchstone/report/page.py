@@ -1,4 +1,5 @@
-"""`touchstone report SWEEP`: one HTML page about a sweep, for people who would rather look than read.
+"""`touchstone report SWEEP`: one HTML page about a sweep, for people who would rather look than
+read.
 
 Written to a file and to the sweep's run, which links to it; see article.py for what stands in it.
 """
@@ -14,18 +15,35 @@ from touchstone.errors import UserError
 def add_cli(subparsers) -> None:
     """Add `touchstone report`."""
     parser = subparsers.add_parser("report", help="one HTML page about a sweep")
-    parser.add_argument("sweep", nargs="?", default="last", help="run id of the sweep or its beginning (default: the last one)")
-    parser.add_argument("--store", default="mlflow", metavar="PATH_OR_URI", help="tracking store (default: %(default)s)")
-    parser.add_argument("--out", metavar="FILE", help="where to write the page (default: out/report-ID.html)")
-    parser.add_argument("--map", choices=("tfidf", "minilm"), default="tfidf", help="sentence vectors of the map (default: %(default)s)")
+    parser.add_argument(
+        "sweep",
+        nargs="?",
+        default="last",
+        help="run id of the sweep or its beginning (default: the last one)",
+    )
+    parser.add_argument(
+        "--store",
+        default="mlflow",
+        metavar="PATH_OR_URI",
+        help="tracking store (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--out", metavar="FILE", help="where to write the page (default: out/report-ID.html)"
+    )
+    parser.add_argument(
+        "--map",
+        choices=("tfidf", "minilm"),
+        default="tfidf",
+        help="sentence vectors of the map (default: %(default)s)",
+    )
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from touchstone import tracking
     from touchstone.report.article import REPORT, publish, report
-    from touchstone.report.captions import missing_notes
     from touchstone.report.grid import grid_of, sweep_of
+    from touchstone.report.tables.captions import missing_notes
 
     store = tracking.open_existing(arguments.store)
     parent, runs = sweep_of(store, arguments.sweep)
@@ -36,7 +54,9 @@ def _run(arguments: argparse.Namespace) -> int:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UserError(f"cannot write {out}: {error.strerror}; name another file: --out FILE") from error
+        raise UserError(
+            f"cannot write {out}: {error.strerror}; name another file: --out FILE"
+        ) from error
     publish(grid, parent, text, study)
     for told in missing_notes(grid):
         print(told)

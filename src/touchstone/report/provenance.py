@@ -1,6 +1,8 @@
-"""Where a number comes from: the sidecar of the tables, and the facts about a sweep that a reader needs to run it again.
+"""Where a number comes from: the sidecar of the tables, and the facts about a sweep that a reader
+needs to run it again.
 
-Each number leads to its runs; each run to its data sets, prompt, LLM answers and code by digest. Read from the store alone.
+Each number leads to its runs; each run to its data sets, prompt, LLM answers and code by digest.
+Read from the store alone.
 """
 
 from __future__ import annotations
@@ -10,9 +12,9 @@ from typing import Any
 
 from touchstone.report import reading
 from touchstone.report.comparisons import PRINT, SEED
+from touchstone.report.formats.plain import CSV_COLUMNS, sources
 from touchstone.report.grid import Cell, Grid
-from touchstone.report.layout import Table
-from touchstone.report.plain import CSV_COLUMNS, sources
+from touchstone.report.tables.layout import Table
 from touchstone.tracking import Run, readable_uri
 
 
@@ -21,20 +23,29 @@ def sidecar(grid: Grid, tables: Sequence[Table]) -> dict[str, Any]:
 
     Returns
     -------
-    dict of study, store, sweeps (run ids), method (resamples, swaps, seed), columns (of the CSV files), missing, runs (id -> `described`),
-    and tables: name -> list of row, block, column, shown, value and the ids of the runs.
+    dict of study, store, sweeps (run ids), method (resamples, swaps, seed), columns (of the CSV
+    files), missing, runs (id -> `described`), and tables: name -> list of row, block, column,
+    shown, value and the ids of the runs.
     """
     found = {table.name: sources(table) for table in tables}
     ids = {run_id for entries in found.values() for entry in entries for run_id in entry["runs"]}
     generations = {run.info.run_id: run for run in reading.search(grid.store, kind="generation")}
     by_digest = {run.data.tags.get("touchstone.dataset", ""): run for run in generations.values()}
     runs = {cell.run_id: described(grid, cell, by_digest) for cell in grid.cells}
-    runs |= {run_id: {"kind": "generation", **_generation(generations[run_id])} for run_id in sorted(ids & set(generations))}
+    runs |= {
+        run_id: {"kind": "generation", **_generation(generations[run_id])}
+        for run_id in sorted(ids & set(generations))
+    }
     return {
         "study": grid.study,
         "store": readable_uri(grid.store.uri),
         "sweeps": [run.info.run_id for run in grid.sweeps],
-        "method": {"n_resamples": PRINT.n_resamples, "n_permutations": PRINT.n_permutations, "seed": SEED, "level": 0.95},
+        "method": {
+            "n_resamples": PRINT.n_resamples,
+            "n_permutations": PRINT.n_permutations,
+            "seed": SEED,
+            "level": 0.95,
+        },
         "columns": CSV_COLUMNS,
         "missing": grid.missing.to_dict("records"),
         "runs": runs,
@@ -45,16 +56,27 @@ def sidecar(grid: Grid, tables: Sequence[Table]) -> dict[str, Any]:
 def described(grid: Grid, cell: Cell, by_digest: dict[str, Run]) -> dict[str, Any]:
     """Return what a cell was made from: axes, data set digests, prompt, LLM answers, code."""
     git = reading.json_file(grid.store, cell.run, "git.json") or {}
-    made = {stage: by_digest[name] for stage, name in cell.generations().items() if name in by_digest}
+    made = {
+        stage: by_digest[name] for stage, name in cell.generations().items() if name in by_digest
+    }
     first = next(iter(made.values()), None)
     return {
         "kind": "cell",
         "name": cell.run.info.run_name,
         "axes": dict(cell.axes),
-        "datasets": {context: cell.dataset(context) for context in ("training", "dev", "test") if cell.dataset(context)},
+        "datasets": {
+            context: cell.dataset(context)
+            for context in ("training", "dev", "test")
+            if cell.dataset(context)
+        },
         "prompt": None if first is None else _prompt(first),
-        "recording": {stage: run.data.params.get("responses_digest", "") for stage, run in made.items()},
-        "generations": {stage: {"run_id": run.info.run_id, "dataset": cell.generations()[stage]} for stage, run in made.items()},
+        "recording": {
+            stage: run.data.params.get("responses_digest", "") for stage, run in made.items()
+        },
+        "generations": {
+            stage: {"run_id": run.info.run_id, "dataset": cell.generations()[stage]}
+            for stage, run in made.items()
+        },
         "code": {name: git.get(name) for name in ("commit", "dirty", "code")},
         "command": cell.run.data.tags.get("touchstone.command", ""),
     }
@@ -73,5 +95,10 @@ def _generation(run: Run) -> dict[str, Any]:
 
 def _prompt(run: Run) -> dict[str, str]:
     return {
-        name: run.data.params.get(key, "") for name, key in (("name", "prompt"), ("version", "prompt_version"), ("digest", "prompt_digest"))
+        name: run.data.params.get(key, "")
+        for name, key in (
+            ("name", "prompt"),
+            ("version", "prompt_version"),
+            ("digest", "prompt_digest"),
+        )
     }

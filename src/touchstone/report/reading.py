@@ -1,7 +1,8 @@
 """What the reports read from the tracking store: runs, their files, and frames out of them.
 
-Works on a store of this machine, on a server, and on a folder that somebody sent: there the artefact paths in the database are
-those of another machine, and the files are looked for beside the database. Does not interpret anything (grid.py does).
+Works on a store of this machine, on a server, and on a folder that somebody sent: there the
+artefact paths in the database are those of another machine, and the files are looked for beside the
+database. Does not interpret anything (grid.py does).
 """
 
 from __future__ import annotations
@@ -22,18 +23,29 @@ from touchstone.tracking import KIND, PARENT, STUDY, Run, Store, artifacts
 
 TOP_LEVEL = re.compile(r"^(?=\w)", re.MULTILINE)  # where a section of a configuration begins
 YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # five times faster, where libyaml is there
-WITHHELD = re.compile(r"\[\d+ characters, sha256 [0-9a-f]{8}\]")  # what stands for restricted text, see llm/guard.py
+WITHHELD = re.compile(
+    r"\[\d+ characters, sha256 [0-9a-f]{8}\]"
+)  # what stands for restricted text, see llm/guard.py
 
 
 def search(store: Store, **tags: str) -> list[Run]:
-    """Return the active runs of all experiments that have these tags (`kind`, `study`, `parent`, or a full name), oldest first."""
+    """Return the active runs of all experiments that have these tags (`kind`, `study`, `parent`, or
+    a full name), oldest first."""
     names = {"kind": KIND, "study": STUDY, "parent": PARENT}
-    filters = " and ".join(f"tags.`{names.get(name, name)}` = '{value}'" for name, value in tags.items())
+    filters = " and ".join(
+        f"tags.`{names.get(name, name)}` = '{value}'" for name, value in tags.items()
+    )
     experiments = [experiment.experiment_id for experiment in store.client.search_experiments()]
     found: list[Run] = []
     token = None
     while experiments:
-        page = store.client.search_runs(experiments, filters, max_results=1000, order_by=["attributes.start_time ASC"], page_token=token)
+        page = store.client.search_runs(
+            experiments,
+            filters,
+            max_results=1000,
+            order_by=["attributes.start_time ASC"],
+            page_token=token,
+        )
         found += page
         token = page.token
         if not token:
@@ -43,15 +55,30 @@ def search(store: Store, **tags: str) -> list[Run]:
 
 def studies(store: Store) -> list[str]:
     """Return the studies that the store has runs of."""
-    return sorted({run.data.tags[STUDY] for kind in ("cell", "sweep") for run in search(store, kind=kind) if STUDY in run.data.tags})
+    return sorted(
+        {
+            run.data.tags[STUDY]
+            for kind in ("cell", "sweep")
+            for run in search(store, kind=kind)
+            if STUDY in run.data.tags
+        }
+    )
 
 
 def file(store: Store, run: Run, path: str) -> Path | None:
-    """Return a run's artefact as a local file, None where the run has none; from a server that file alone is downloaded."""
+    """Return a run's artefact as a local file, None where the run has none; from a server that file
+    alone is downloaded."""
     place = run.info.artifact_uri
     if "://" in place and not place.startswith("file:"):
-        listed = {item.path for item in store.client.list_artifacts(run.info.run_id, str(Path(path).parent).removeprefix("."))}
-        return Path(store.client.download_artifacts(run.info.run_id, path)) if path in listed else None
+        listed = {
+            item.path
+            for item in store.client.list_artifacts(
+                run.info.run_id, str(Path(path).parent).removeprefix(".")
+            )
+        }
+        return (
+            Path(store.client.download_artifacts(run.info.run_id, path)) if path in listed else None
+        )
     try:
         found = artifacts(store, run) / path
     except UserError:  # a run that wrote nothing has no folder
@@ -66,9 +93,15 @@ def text(store: Store, run: Run, path: str) -> str:
 
 
 def config(store: Store, run: Run) -> dict[str, Any]:
-    """Return the composed configuration of a cell, {} where none was logged. It is not to be changed: cells share their sections."""
+    """Return the composed configuration of a cell, {} where none was logged. It is not to be
+    changed: cells share their sections."""
     content = text(store, run, "config.yaml")
-    return {name: value for section in TOP_LEVEL.split(content) if section.strip() for name, value in _section(section).items()}
+    return {
+        name: value
+        for section in TOP_LEVEL.split(content)
+        if section.strip()
+        for name, value in _section(section).items()
+    }
 
 
 @lru_cache(maxsize=512)  # cells of a grid differ in a few sections; the others are read once
@@ -88,7 +121,8 @@ def table(store: Store, run: Run, name: str) -> pd.DataFrame:
 
 
 def csv(store: Store, run: Run, path: str) -> pd.DataFrame:
-    """Return a CSV artefact; an empty frame where the run has none. The word `none` is a category, not a missing value."""
+    """Return a CSV artefact; an empty frame where the run has none. The word `none` is a category,
+    not a missing value."""
     found = file(store, run, path)
     if found is None or not found.read_text(encoding="utf-8").strip():
         return pd.DataFrame()
@@ -96,23 +130,32 @@ def csv(store: Store, run: Run, path: str) -> pd.DataFrame:
 
 
 def predictions(store: Store, run: Run, with_scores: bool = True) -> pd.DataFrame:
-    """Return the predictions table of a cell (see evaluate/predictions.py); an empty frame where it has none.
+    """Return the predictions table of a cell (see evaluate/predictions.py); an empty frame where it
+    has none.
 
     Ids are plain Python strings: the tables go through them one by one.
     """
     found = file(store, run, "predictions/predictions.parquet")
     if found is None:
         return pd.DataFrame()
-    table = pd.read_parquet(found, columns=[name for name in COLUMNS if with_scores or name != "score"])
+    table = pd.read_parquet(
+        found, columns=[name for name in COLUMNS if with_scores or name != "score"]
+    )
     return table.astype(dict.fromkeys(("example_id", "doc_id", "patient_id"), object))
 
 
 def examples(store: Store, run: Run, path: str) -> pd.DataFrame:
-    """Return an example table: `datasets/training.parquet` of a cell, `examples.parquet` of a generation; empty where there is none."""
+    """Return an example table: `datasets/training.parquet` of a cell, `examples.parquet` of a
+    generation; empty where there is none."""
     found = file(store, run, path)
     return pd.DataFrame() if found is None else read_parquet(found)
 
 
 def withheld(frame: pd.DataFrame) -> bool:
-    """Return whether the text of a table was replaced by digests because its corpus is restricted."""
-    return bool(len(frame)) and "text" in frame and all(WITHHELD.fullmatch(str(value)) for value in frame["text"].head(5))
+    """Return whether the text of a table was replaced by digests because its corpus is
+    restricted."""
+    return (
+        bool(len(frame))
+        and "text" in frame
+        and all(WITHHELD.fullmatch(str(value)) for value in frame["text"].head(5))
+    )

@@ -1,7 +1,8 @@
-"""The sections of the report page that are neither table nor figure: examples, setting, data statement, cost, how to run it again.
+"""The sections of the report page that are neither table nor figure: examples, setting, data
+statement, cost, how to run it again.
 
-Each returns HTML made of escaped text. Sentences of restricted corpora, and prompts that could quote them, are never shown, wherever
-their text may be.
+Each returns HTML made of escaped text. Sentences of restricted corpora, and prompts that could
+quote them, are never shown, wherever their text may be.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from touchstone.report import html, reading
-from touchstone.report.data_quality import generated
+from touchstone.report import reading
+from touchstone.report.formats import html
 from touchstone.report.grid import Cell, Grid
-from touchstone.report.layout import Column, Entry, Row, Table, count, word
+from touchstone.report.tables.layout import Column, Entry, Row, Table, count, word
+from touchstone.report.tables.quality import generated
 from touchstone.tracking import Run
 
 SHOWN = 6  # examples of each kind
@@ -28,34 +30,66 @@ def missing(grid: Grid) -> Any:
     if grid.missing.empty:
         return ""
     items = Markup("").join(
-        Markup("<li>{} of {}: {}<br><code>{}</code></li>").format(row.mixture, row.task, row.reason, row.command)
+        Markup("<li>{} of {}: {}<br><code>{}</code></li>").format(
+            row.mixture, row.task, row.reason, row.command
+        )
         for row in grid.missing.itertuples(index=False)
     )
     return Markup('<h3>Missing cells</h3><ul class="plain">{}</ul>').format(items)
 
 
 def examples(grid: Grid) -> list[Any]:
-    """Return examples of kept, dropped and quarantined sentences; none where a corpus is restricted."""
+    """Return examples of kept, dropped and quarantined sentences; none where a corpus is
+    restricted."""
     if any(_restricted(cell) for cell in grid.cells):
-        return [Markup("<p>The corpus is restricted: its sentences, and what was generated from it, are not shown.</p>")]
+        return [
+            Markup(
+                "<p>The corpus is restricted: its sentences, and what was generated from it, are not shown.</p>"
+            )
+        ]
     parts = []
-    for stage, title in (("silver", "Kept: notes labelled by the LLM (silver)"), ("bronze", "Kept: sentences written by the LLM (bronze)")):
+    for stage, title in (
+        ("silver", "Kept: notes labelled by the LLM (silver)"),
+        ("bronze", "Kept: sentences written by the LLM (bronze)"),
+    ):
         if len(rows := _kept(grid, stage)):
-            parts.append(_quotes(title, ((row.text, ", ".join(row.labels) or "none") for row in rows.itertuples(index=False))))
+            parts.append(
+                _quotes(
+                    title,
+                    (
+                        (row.text, ", ".join(row.labels) or "none")
+                        for row in rows.itertuples(index=False)
+                    ),
+                )
+            )
     if len(rows := _dropped(grid)):
         parts.append(
-            _quotes("Dropped before training", ((row.text, f"{row.source}, {row.reason}".replace("_", " ")) for row in rows.itertuples()))
+            _quotes(
+                "Dropped before training",
+                (
+                    (row.text, f"{row.source}, {row.reason}".replace("_", " "))
+                    for row in rows.itertuples()
+                ),
+            )
         )
     rows = _quarantined(grid)
     told = ((row.text, f"{row.stage}: {row.reason}") for row in rows.itertuples(index=False))
-    parts.append(_quotes("Quarantined: answers that could not be used", told) if len(rows) else _none_quarantined(grid))
+    parts.append(
+        _quotes("Quarantined: answers that could not be used", told)
+        if len(rows)
+        else _none_quarantined(grid)
+    )
     return [part for part in parts if part]
 
 
 def _kept(grid: Grid, stage: str) -> pd.DataFrame:
     """Return a sample of what a stage gave to training, different labels first."""
     cell = next((cell for cell in reversed(grid.cells) if stage in cell.sources), None)
-    frame = pd.DataFrame() if cell is None else reading.examples(grid.store, cell.run, "datasets/training.parquet")
+    frame = (
+        pd.DataFrame()
+        if cell is None
+        else reading.examples(grid.store, cell.run, "datasets/training.parquet")
+    )
     if frame.empty or reading.withheld(frame):
         return pd.DataFrame()
     frame = frame[frame["source"] == stage].sample(frac=1, random_state=0)
@@ -66,29 +100,50 @@ def _kept(grid: Grid, stage: str) -> pd.DataFrame:
 
 def _dropped(grid: Grid) -> pd.DataFrame:
     """Return a sample of dropped examples with their text: each reason in turn."""
-    texts = {row.example_id: row.text for made in generated(grid) for row in made.frame.itertuples(index=False)}
+    texts = {
+        row.example_id: row.text
+        for made in generated(grid)
+        for row in made.frame.itertuples(index=False)
+    }
     parts = [reading.table(grid.store, cell.run, "dropped") for cell in grid.cells]
     parts = [part for part in parts if len(part)]
     if not parts:
         return pd.DataFrame()
     table = pd.concat(parts, ignore_index=True).drop_duplicates(["source", "example_id", "reason"])
-    table = table[table["example_id"].astype(str).isin(list(texts)) & (table["reason"] != "not_sampled")]
-    table = table.assign(order=table.groupby("reason").cumcount()).sort_values("order", kind="stable").head(SHOWN)
+    table = table[
+        table["example_id"].astype(str).isin(list(texts)) & (table["reason"] != "not_sampled")
+    ]
+    table = (
+        table.assign(order=table.groupby("reason").cumcount())
+        .sort_values("order", kind="stable")
+        .head(SHOWN)
+    )
     return table.assign(text=[texts[str(name)] for name in table["example_id"]])
 
 
 def _quarantined(grid: Grid) -> pd.DataFrame:
     parts = [reading.table(grid.store, cell.run, "quarantine") for cell in grid.cells]
     parts = [part for part in parts if len(part)]
-    return pd.concat(parts, ignore_index=True).drop_duplicates().head(SHOWN) if parts else pd.DataFrame()
+    return (
+        pd.concat(parts, ignore_index=True).drop_duplicates().head(SHOWN)
+        if parts
+        else pd.DataFrame()
+    )
 
 
 def _none_quarantined(grid: Grid) -> Any:
-    return Markup("<p>Nothing was quarantined: every answer could be read.</p>") if any(cell.generations() for cell in grid.cells) else ""
+    return (
+        Markup("<p>Nothing was quarantined: every answer could be read.</p>")
+        if any(cell.generations() for cell in grid.cells)
+        else ""
+    )
 
 
 def _quotes(title: str, pairs: Iterable[tuple[Any, str]]) -> Any:
-    items = Markup("").join(Markup("<li><span>{}</span><small>{}</small></li>").format(_cut(text), told) for text, told in pairs)
+    items = Markup("").join(
+        Markup("<li><span>{}</span><small>{}</small></li>").format(_cut(text), told)
+        for text, told in pairs
+    )
     return Markup('<h3>{}</h3><ul class="quotes">{}</ul>').format(title, items)
 
 
@@ -98,25 +153,43 @@ def _cut(text: Any) -> str:
 
 
 def _restricted(cell: Cell) -> bool:
-    return cell.run.data.tags.get("touchstone.restricted") == "true" or cell.config["corpus"]["access"] == "restricted"
+    return (
+        cell.run.data.tags.get("touchstone.restricted") == "true"
+        or cell.config["corpus"]["access"] == "restricted"
+    )
 
 
 def setting(grid: Grid) -> dict[str, str]:
     """Return the setting as facts; a fact that varies over the grid lists its values."""
 
     def values(pick: Callable[[Cell], Any]) -> str:
-        return ", ".join(dict.fromkeys(str(value) for cell in grid.cells if (value := pick(cell)) not in ("", None)))
+        return ", ".join(
+            dict.fromkeys(
+                str(value) for cell in grid.cells if (value := pick(cell)) not in ("", None)
+            )
+        )
 
     return {
         "Tasks": values(lambda cell: f"{cell.axes['task']} ({cell.kind})"),
         "Gold allowed": values(lambda cell: cell.axes["gold"]),
         "Mixtures": values(lambda cell: cell.axes["mixture"]),
         "Classifiers": values(lambda cell: cell.axes["classifier"]),
-        "Prompts": values(lambda cell: cell.axes["prompt"] and f"{cell.axes['prompt']} (version {cell.config['prompt']['version']})"),
-        "LLM": values(lambda cell: cell.axes["llm"] and f"{cell.axes['llm']} through {cell.config['llm']['backend']}"),
+        "Prompts": values(
+            lambda cell: (
+                cell.axes["prompt"]
+                and f"{cell.axes['prompt']} (version {cell.config['prompt']['version']})"
+            )
+        ),
+        "LLM": values(
+            lambda cell: (
+                cell.axes["llm"] and f"{cell.axes['llm']} through {cell.config['llm']['backend']}"
+            )
+        ),
         "Served as": values(lambda cell: cell.run.data.tags.get("touchstone.served_models")),
         "Seeds": values(lambda cell: cell.predictions["seed"].nunique()),
-        "Split": values(lambda cell: f"by patient or document, seed {cell.config['task']['split_seed']}"),
+        "Split": values(
+            lambda cell: f"by patient or document, seed {cell.config['task']['split_seed']}"
+        ),
         "Threads": values(lambda cell: cell.config["threads"]),
     }
 
@@ -124,8 +197,19 @@ def setting(grid: Grid) -> dict[str, str]:
 def statement(grid: Grid, left_out: Sequence[str]) -> list[Any]:
     """Return what the data are, under which licence, and what the results do not say."""
     parts = []
-    for name, corpus in {cell.config["corpus"]["name"]: cell.config["corpus"] for cell in grid.cells}.items():
-        parts.append(html.facts({"Corpus": name, "Licence": corpus["license"], "Access": corpus["access"], "Source": corpus["citation"]}))
+    for name, corpus in {
+        cell.config["corpus"]["name"]: cell.config["corpus"] for cell in grid.cells
+    }.items():
+        parts.append(
+            html.facts(
+                {
+                    "Corpus": name,
+                    "Licence": corpus["license"],
+                    "Access": corpus["access"],
+                    "Source": corpus["citation"],
+                }
+            )
+        )
     limits = [
         "Silver and bronze are made by a language model; their labels were not checked by people unless the quality table says so.",
         "Synthetic sentences too close to a test sentence were dropped; how many stands in the table of mixtures.",
@@ -134,12 +218,21 @@ def statement(grid: Grid, left_out: Sequence[str]) -> list[Any]:
         *(f"Not in this report: {what}." for what in left_out),
     ]
     warnings = [cell.run.data.tags.get("touchstone.warnings", "") for cell in grid.cells]
-    limits += [f"Warning of a run: {told}." for told in dict.fromkeys(part for line in warnings for part in line.split(" | ") if part)]
-    return [*parts, Markup('<ul class="plain">{}</ul>').format(Markup("").join(Markup("<li>{}</li>").format(limit) for limit in limits))]
+    limits += [
+        f"Warning of a run: {told}."
+        for told in dict.fromkeys(part for line in warnings for part in line.split(" | ") if part)
+    ]
+    return [
+        *parts,
+        Markup('<ul class="plain">{}</ul>').format(
+            Markup("").join(Markup("<li>{}</li>").format(limit) for limit in limits)
+        ),
+    ]
 
 
 def cost(grid: Grid) -> list[Any]:
-    """Return requests, tokens and cost of each generated data set, as logged by the process that made it."""
+    """Return requests, tokens and cost of each generated data set, as logged by the process that
+    made it."""
     rows = []
     for made in generated(grid, ("silver", "bronze", "round_trip", "zero_shot")):
         numbers, run_id = made.run.data.metrics, made.run.info.run_id
@@ -148,19 +241,47 @@ def cost(grid: Grid) -> list[Any]:
             for name in ("requests", "sent", "cached", "prompt_tokens", "completion_tokens")
         }
         spent = numbers.get("llm/cost_usd")
-        entries["cost_usd"] = word("unknown", run_id) if spent is None else Entry(spent, digits=2, runs=(run_id,))
+        entries["cost_usd"] = (
+            word("unknown", run_id) if spent is None else Entry(spent, digits=2, runs=(run_id,))
+        )
         entries |= {
             "n_examples": count(numbers.get("n_examples", np.nan), run_id),
             "n_quarantined": count(numbers.get("n_quarantined", np.nan), run_id),
         }
-        rows.append(Row((made.name, made.run.data.params.get("prompt", ""), made.run.data.params.get("model", "")), entries))
+        rows.append(
+            Row(
+                (
+                    made.name,
+                    made.run.data.params.get("prompt", ""),
+                    made.run.data.params.get("model", ""),
+                ),
+                entries,
+            )
+        )
     if not rows:
         return [Markup("<p>No language model was used.</p>")]
-    titles = {"requests": "requests", "sent": "sent", "cached": "replayed", "prompt_tokens": "tokens in", "completion_tokens": "tokens out"}
+    titles = {
+        "requests": "requests",
+        "sent": "sent",
+        "cached": "replayed",
+        "prompt_tokens": "tokens in",
+        "completion_tokens": "tokens out",
+    }
     titles |= {"cost_usd": "USD", "n_examples": "sentences", "n_quarantined": "quarantined"}
     told = "sent: asked of an endpoint when the data set was made; replayed: answered from a recording or the response store, at no cost."
     columns = tuple(Column(key, title) for key, title in titles.items())
-    return [html.table(Table("cost", "Requests, tokens and cost", told, ("Data", "Prompt", "LLM"), columns, tuple(rows)))]
+    return [
+        html.table(
+            Table(
+                "cost",
+                "Requests, tokens and cost",
+                told,
+                ("Data", "Prompt", "LLM"),
+                columns,
+                tuple(rows),
+            )
+        )
+    ]
 
 
 def again(grid: Grid, parent: Run) -> list[Any]:
@@ -169,10 +290,18 @@ def again(grid: Grid, parent: Run) -> list[Any]:
     commands = [
         ("The whole sweep", parent.data.tags.get("touchstone.command", "")),
         ("One cell, and whether it comes out identical", f"touchstone reproduce {best.run_id}"),
-        ("Everything for another machine, in one archive", f"touchstone bundle {parent.info.run_id}"),
-        ("These tables as files", f"touchstone table {grid.study} --sweep {parent.info.run_id} --out out"),
+        (
+            "Everything for another machine, in one archive",
+            f"touchstone bundle {parent.info.run_id}",
+        ),
+        (
+            "These tables as files",
+            f"touchstone table {grid.study} --sweep {parent.info.run_id} --out out",
+        ),
     ]
-    shown = Markup("").join(Markup("<h3>{}</h3><pre>{}</pre>").format(title, text) for title, text in commands if text)
+    shown = Markup("").join(
+        Markup("<h3>{}</h3><pre>{}</pre>").format(title, text) for title, text in commands if text
+    )
     git = reading.json_file(grid.store, best.run, "git.json") or {}
     environment = reading.json_file(grid.store, best.run, "environment.json") or {}
     state = {True: ", with changes that were not committed", False: "", None: ""}[git.get("dirty")]
@@ -182,18 +311,24 @@ def again(grid: Grid, parent: Run) -> list[Any]:
         "Platform": environment.get("platform", "unknown"),
     }
     cells = Markup("").join(
-        Markup("<li>{} of {}: <code>{}</code></li>").format(cell.run.info.run_name, cell.axes["task"], cell.run_id) for cell in grid.cells
+        Markup("<li>{} of {}: <code>{}</code></li>").format(
+            cell.run.info.run_name, cell.axes["task"], cell.run_id
+        )
+        for cell in grid.cells
     )
     return [
         shown,
         html.facts(needs),
-        Markup('<details><summary>Run ids of all cells</summary><ul class="plain">{}</ul></details>').format(cells),
+        Markup(
+            '<details><summary>Run ids of all cells</summary><ul class="plain">{}</ul></details>'
+        ).format(cells),
         _prompt(grid),
     ]
 
 
 def _prompt(grid: Grid) -> Any:
-    """Return the first request of each generation, as an example of the prompt; never of a restricted corpus."""
+    """Return the first request of each generation, as an example of the prompt; never of a
+    restricted corpus."""
     if any(_restricted(cell) for cell in grid.cells):
         return ""
     shown = {}
@@ -202,7 +337,9 @@ def _prompt(grid: Grid) -> Any:
             shown[text] = cell.axes["prompt"]
     longest = max(shown, key=len, default="")
     return (
-        Markup("<details><summary>Prompt {}: the first requests</summary><pre>{}</pre></details>").format(shown[longest], longest)
+        Markup(
+            "<details><summary>Prompt {}: the first requests</summary><pre>{}</pre></details>"
+        ).format(shown[longest], longest)
         if longest
         else ""
     )

@@ -1,7 +1,8 @@
 """A study put together: its tables and figures from a grid, and the files they are written to.
 
-Which tables: scores and data always; by category, learning curve, controls, quality where the grid has what they show. Measures the
-quality of generated data when it was not measured yet (data_quality.py).
+Which tables: scores and data always; by category, learning curve, controls, quality where the grid
+has what they show. Measures the quality of generated data when it was not measured yet
+(data_quality.py).
 """
 
 from __future__ import annotations
@@ -15,12 +16,18 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from touchstone.errors import UserError
-from touchstone.report import controls, curves, data_quality, data_tables, drawings, figures, html, latex, plain, studies
-from touchstone.report.captions import missing_notes, tasks_of
 from touchstone.report.comparisons import compared
+from touchstone.report.figures import draw as figures
+from touchstone.report.figures import study as drawings
+from touchstone.report.formats import html, latex, plain
 from touchstone.report.grid import Grid
-from touchstone.report.layout import Table
 from touchstone.report.provenance import sidecar
+from touchstone.report.tables import controls, curves
+from touchstone.report.tables import data as data_tables
+from touchstone.report.tables import quality as data_quality
+from touchstone.report.tables import scores as studies
+from touchstone.report.tables.captions import missing_notes, tasks_of
+from touchstone.report.tables.layout import Table
 
 
 @dataclass(frozen=True)
@@ -68,41 +75,68 @@ def study_of(grid: Grid, *, with_figures: bool = True, encoder: str = "tfidf") -
     for corpus, part in by_corpus(grid).items():
         more, pictures, reasons = _about_data(part, with_figures, encoder)
         several = part is not grid
-        tables += [replace(table, title=f"{table.title}, {corpus}") for table in more] if several else more
-        drawn += [(f"{name}_{corpus}", f"{corpus}: {told}", figure) for name, told, figure in pictures] if several else pictures
+        tables += (
+            [replace(table, title=f"{table.title}, {corpus}") for table in more]
+            if several
+            else more
+        )
+        drawn += (
+            [(f"{name}_{corpus}", f"{corpus}: {told}", figure) for name, told, figure in pictures]
+            if several
+            else pictures
+        )
         left_out += [f"{corpus}, {reason}" for reason in reasons] if several else reasons
     return Study(grid, scores, tuple(tables), tuple(drawn), tuple(left_out))
 
 
 def by_corpus(grid: Grid) -> dict[str, Grid]:
-    """Return the cells of each corpus as a grid of its own: data of different corpora are not compared. One corpus is the grid itself."""
+    """Return the cells of each corpus as a grid of its own: data of different corpora are not
+    compared. One corpus is the grid itself."""
     names = list(dict.fromkeys(cell.config["corpus"]["name"] for cell in grid.cells))
     if len(names) == 1:
         return {names[0]: grid}
     return {
-        name: replace(grid, study=f"{grid.study}_{name}", cells=tuple(c for c in grid.cells if c.config["corpus"]["name"] == name))
+        name: replace(
+            grid,
+            study=f"{grid.study}_{name}",
+            cells=tuple(c for c in grid.cells if c.config["corpus"]["name"] == name),
+        )
         for name in names
     }
 
 
-def _about_data(grid: Grid, with_figures: bool, encoder: str) -> tuple[list[Table], list[tuple[str, str, Figure]], list[str]]:
-    """Return tables, figures and what was left out of the part of a study that is about the data of one corpus."""
+def _about_data(
+    grid: Grid, with_figures: bool, encoder: str
+) -> tuple[list[Table], list[tuple[str, str, Figure]], list[str]]:
+    """Return tables, figures and what was left out of the part of a study that is about the data of
+    one corpus."""
     made = data_quality.generated(grid)
     gold, _, _ = data_quality.training_gold(grid)
     quality = data_quality.measured(grid)
-    tables, left_out = [data_tables.statistics_table(grid, made), data_tables.composition_table(grid)], []
+    tables, left_out = (
+        [data_tables.statistics_table(grid, made), data_tables.composition_table(grid)],
+        [],
+    )
     if made:
-        tables += [data_tables.quality_table(grid, quality), data_tables.quality_by_category(grid, quality)]
+        tables += [
+            data_tables.quality_table(grid, quality),
+            data_tables.quality_by_category(grid, quality),
+        ]
     else:
         left_out.append("quality of generated data: no finished cell used any")
     agreed, reason = data_tables.agreement_table(grid)
     tables += [agreed] if agreed else []
     left_out += [f"agreement of annotators: {reason}"] if reason else []
-    return tables, list(drawings.of_data(grid, made, gold, quality, encoder)) if with_figures else [], left_out
+    return (
+        tables,
+        list(drawings.of_data(grid, made, gold, quality, encoder)) if with_figures else [],
+        left_out,
+    )
 
 
 def write(study: Study, folder: Path, formats: Sequence[str]) -> list[Path]:
-    """Write the tables of a study in the given formats, the sidecar and the figures; return the files."""
+    """Write the tables of a study in the given formats, the sidecar and the figures; return the
+    files."""
     folder.mkdir(parents=True, exist_ok=True)
     name = study.grid.study
     out: list[Path] = []
@@ -111,7 +145,11 @@ def write(study: Study, folder: Path, formats: Sequence[str]) -> list[Path]:
         (folder / file).write_text(text, encoding="utf-8")
         out.append(folder / file)
 
-    put(f"{name}.json", json.dumps(sidecar(study.grid, study.tables), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    put(
+        f"{name}.json",
+        json.dumps(sidecar(study.grid, study.tables), indent=1, ensure_ascii=False, allow_nan=False)
+        + "\n",
+    )
     if "latex" in formats:
         for table in study.tables:
             put(f"{table.name}.tex", latex.latex(table))
@@ -123,9 +161,24 @@ def write(study: Study, folder: Path, formats: Sequence[str]) -> list[Path]:
             put(f"{table.name}.csv", plain.csv(table).to_csv(index=False))
         put("columns.csv", plain.columns_table().to_csv(index=False))
     if "html" in formats:
-        drawings = [html.figure(figures.svg(figure), caption, key) for key, caption, figure in study.figures]
-        body = {"answer": [], "strip": [], "sections": [("Tables", [html.table(t) for t in study.tables]), ("Figures", drawings)]}
-        put(f"{name}.html", html.page(name.replace("_", " "), kicker="Tables of a study", lead="", footer=_footer(study), **body))
+        drawings = [
+            html.figure(figures.svg(figure), caption, key) for key, caption, figure in study.figures
+        ]
+        body = {
+            "answer": [],
+            "strip": [],
+            "sections": [("Tables", [html.table(t) for t in study.tables]), ("Figures", drawings)],
+        }
+        put(
+            f"{name}.html",
+            html.page(
+                name.replace("_", " "),
+                kicker="Tables of a study",
+                lead="",
+                footer=_footer(study),
+                **body,
+            ),
+        )
     for key, _, figure in study.figures:
         out += figures.save(figure, folder / "figures", f"{name}_{key}")
     return out

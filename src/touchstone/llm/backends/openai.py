@@ -1,0 +1,269 @@
+"""The `openai` backend: any OpenAI-compatible endpoint (OpenAI, Azure, vLLM, Ollama, llama.cpp),
+through the `openai` package.
+
+Sends one request once and says what came of it; the pool (pool.py) does the rest. The SDK's own
+retries are off: they would hold the slot while they sleep, and obey a Retry-After of any length up
+to two minutes. What an endpoint supports (JSON schema, the name of max_tokens) is found out by the
+first request that needs it and remembered in the store. Never puts text of a request into a
+message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import json
+import logging
+import re
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from touchstone.llm import chat
+from touchstone.llm.backends.pool import Again, Refused, Stop, run
+from touchstone.llm.protocol import Obtained, Request, Response
+from touchstone.llm.secrets import api_key, headers
+from touchstone.llm.store import Store
+
+if TYPE_CHECKING:
+    import openai
+
+    from touchstone.schema import LLMConfig
+
+for _name in ("httpx", "httpx2", "openai"):
+    logging.getLogger(_name).setLevel(logging.WARNING)  # they log a line for each request
+
+_AGAIN = frozenset({408, 409, 425, 429})  # and everything from 500
+_ABOUT_SCHEMA = re.compile(
+    r"response_format|json_schema|json_object|json schema|structured|grammar|guided", re.IGNORECASE
+)
+_CODE = re.compile(r"[\w.\[\]-]{1,60}")
+
+
+def answer(asked: Mapping[str, Request], store: Store, llm: LLMConfig, progress: bool) -> Obtained:
+    """Send requests to `llm.endpoint`; see `pool.run`. A key that is not set is told before
+    anything starts."""
+    api_key(llm), headers(llm)
+    sender = Sender(llm, store)
+    found = run(asked, sender.send, store, llm, progress, sender.close)
+    found.tries = sender.sent
+    found.notes += sender.notes
+    return found
+
+
+def client(llm: LLMConfig) -> openai.AsyncOpenAI:
+    """Return the SDK's client for an endpoint, over aiohttp, without retries of its own.
+
+    Where `location` is local, proxies from the environment are ignored: restricted text must not
+    take a way round.
+    """
+    import openai
+
+    http = openai.DefaultAioHttpClient(
+        timeout=llm.timeout_s,
+        limits=_limits(llm.workers),
+        trust_env=llm.location != "local",
+        # an endpoint that moves a request elsewhere moves its text elsewhere
+        follow_redirects=False,
+    )
+    settings: dict[str, Any] = {
+        "api_key": api_key(llm),
+        "http_client": http,
+        "max_retries": 0,
+        "timeout": llm.timeout_s,
+        "default_headers": headers(llm),
+    }
+    if llm.api_version:
+        return openai.AsyncAzureOpenAI(
+            azure_endpoint=llm.endpoint, api_version=llm.api_version, **settings
+        )
+    return openai.AsyncOpenAI(base_url=llm.endpoint, **settings)
+
+
+class Sender:
+    """Sends single requests to one endpoint and learns how it wants them."""
+
+    def __init__(self, llm: LLMConfig, store: Store):
+        self.llm, self.store = llm, store
+        self.structured = (
+            llm.structured
+            if llm.structured != "auto"
+            else store.fact(llm.endpoint, llm.model, "structured")
+        )
+        self.tokens_field = store.fact(llm.endpoint, llm.model, "tokens_field") or "max_tokens"
+        self.notes: list[str] = []
+        self.sent = 0
+        self.answered = 0
+        self._client: openai.AsyncOpenAI | None = None
+        self._probing = asyncio.Lock()
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+    async def send(self, key: str, request: Request, tries: int) -> Response:
+        """Send one request once; while it is unknown what the endpoint supports, one at a time."""
+        if request.schema is None or self.structured is not None:
+            return await self._send(key, request, tries, self.structured or "json_schema")
+        async with self._probing:
+            if self.structured is not None:  # somebody else found out while we waited
+                return await self._send(key, request, tries, self.structured)
+            for structured in chat.STRUCTURED:
+                try:
+                    response = await self._send(key, request, tries, structured)
+                except _Unsupported:
+                    continue
+                self._learn_structured(structured if _is_json(response) else "instruction")
+                return response
+        raise Refused(
+            "the endpoint takes the request in no form (JSON schema, JSON object, instruction)"
+        )
+
+    async def _send(self, key: str, request: Request, tries: int, structured: str) -> Response:
+        """Post a request and read the completion; every failure becomes Again, Refused, Stop or
+        _Unsupported."""
+        import openai
+
+        self._client = self._client or client(self.llm)
+        tokens_field = self.tokens_field
+        body = chat.body(request, self.llm.model, structured, tokens_field)
+        self.sent += 1
+        started = time.perf_counter()
+        try:
+            # `post` instead of `chat.completions.create`: the same wire, half the CPU, and fields
+            # of other servers pass unchecked. The whole answer must be there in time: the client's
+            # own timeouts start again with every byte that trickles in.
+            async with asyncio.timeout(self.llm.timeout_s):
+                completion = await self._client.post("/chat/completions", body=body, cast_to=object)
+            response = chat.read(
+                completion, key, latency_s=round(time.perf_counter() - started, 4), tries=tries
+            )
+        except TimeoutError:
+            raise Again(f"no answer within {self.llm.timeout_s:g} s") from None
+        except openai.APITimeoutError:
+            raise Again("timed out, or the connection was dropped") from None
+        except openai.APIConnectionError:
+            raise Again("no connection") from None
+        except openai.APIStatusError as error:
+            if (
+                error.status_code == 400
+                and tokens_field == "max_tokens"
+                and _wants_other_tokens_field(error)
+            ):
+                self._learn_tokens_field("max_completion_tokens")
+                return await self._send(key, request, tries, structured)
+            raise self._rejected(error, request) from None
+        except (
+            chat.Garbled,
+            json.JSONDecodeError,
+            UnicodeDecodeError,
+            openai.APIResponseValidationError,
+        ):
+            raise Again("the answer is no chat completion (truncated or garbled)") from None
+        except (openai.OpenAIError, OSError, *_transport_errors()) as error:
+            raise Again(f"the connection failed ({type(error).__name__})") from None
+        self.answered += 1
+        return response
+
+    def _rejected(self, error: openai.APIStatusError, request: Request) -> Exception:
+        """Return what an error status means: Again, Refused, Stop or _Unsupported."""
+        status, reason = error.status_code, f"HTTP {error.status_code}{_said(error)}"
+        if status == 429 and error.code == "insufficient_quota":
+            return Stop(f"{self.llm.endpoint} says that the quota is used up ({reason})")
+        if status in _AGAIN or status >= 500:
+            return Again(reason, retry_after(error.response.headers))
+        if (
+            status in (400, 422)
+            and self.structured is None
+            and request.schema is not None
+            and _about_schema(error)
+        ):
+            return _Unsupported()
+        if (
+            status in (401, 402)
+            or (status in (403, 404) and not self.answered)
+            or 300 <= status < 400
+        ):
+            return Stop(
+                f"{self.llm.endpoint} refuses {self.llm.model} ({reason}): check llm.endpoint, llm.model and llm.api_key_env"
+            )
+        return Refused(reason)
+
+    def _learn_tokens_field(self, name: str) -> None:
+        if self.tokens_field != name:
+            self.tokens_field = name
+            self.store.learn(self.llm.endpoint, self.llm.model, "tokens_field", name)
+
+    def _learn_structured(self, structured: str) -> None:
+        self.structured = structured
+        self.store.learn(self.llm.endpoint, self.llm.model, "structured", structured)
+        if structured != "json_schema":
+            self.notes.append(
+                f"{self.llm.endpoint} does not enforce a JSON schema for {self.llm.model}: told by {structured}, checked on arrival"
+            )
+
+
+class _Unsupported(Exception):
+    """The endpoint does not know this way of asking for JSON."""
+
+
+def retry_after(given: Mapping[str, str]) -> float | None:
+    """Return the seconds that `retry-after-ms` or `Retry-After` (seconds or a date) ask to wait;
+    None where there is no such header."""
+    for name, divisor in (("retry-after-ms", 1000), ("retry-after", 1)):
+        try:
+            seconds = float(given[name]) / divisor
+        except (KeyError, ValueError):
+            continue
+        if seconds >= 0:
+            return seconds
+    date = email.utils.parsedate_tz(given.get("retry-after", ""))
+    return None if date is None else max(0.0, email.utils.mktime_tz(date) - time.time())
+
+
+def _said(error: openai.APIStatusError) -> str:
+    """Return code and parameter of an error, where they are plain words; its message is left out,
+    since it may quote the request."""
+    words = [
+        str(word)
+        for word in (error.code or error.type, error.param)
+        if word and _CODE.fullmatch(str(word))
+    ]
+    return f" {', '.join(words)}" if words else ""
+
+
+def _about_schema(error: openai.APIStatusError) -> bool:
+    return bool(_ABOUT_SCHEMA.search(f"{error.param} {error.code} {error.message}"))
+
+
+def _wants_other_tokens_field(error: openai.APIStatusError) -> bool:
+    return error.param == "max_tokens" or "max_completion_tokens" in str(error.message)
+
+
+def _is_json(response: Response) -> bool:
+    """Tell whether the endpoint heeded the schema; a cut or refused answer says nothing about
+    that."""
+    if response.finish_reason != "stop" or not response.text:
+        return True
+    try:
+        json.loads(response.text)
+    except ValueError:
+        return False
+    return True
+
+
+def _limits(workers: int) -> Any:
+    import httpx2
+
+    return httpx2.Limits(
+        max_connections=workers + 4, max_keepalive_connections=workers + 4, keepalive_expiry=30
+    )
+
+
+def _transport_errors() -> tuple[type[Exception], ...]:
+    """Return what aiohttp and httpx raise for a broken connection where the SDK does not wrap
+    it."""
+    import aiohttp
+    import httpx2
+
+    return aiohttp.ClientError, httpx2.HTTPError, httpx2.StreamError

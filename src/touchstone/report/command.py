@@ -1,0 +1,106 @@
+"""`touchstone table STUDY`: the tables and figures of a study as LaTeX, Markdown, CSV and HTML,
+with a sidecar that names their sources.
+
+From the tracking store alone; only the agreement of annotators needs the corpus's files. See
+study.py for what there is.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from touchstone.errors import UserError, no_such
+
+FORMATS = ("latex", "markdown", "csv", "html")
+
+
+def add_cli(subparsers) -> None:
+    """Add `touchstone table`."""
+    parser = subparsers.add_parser(
+        "table", help="the paper's tables of a study, as LaTeX, Markdown, CSV and HTML"
+    )
+    parser.add_argument(
+        "study",
+        help="two_directions, synthetic_mining, learning_curve, controls, hoc, or a study of your own",
+    )
+    parser.add_argument(
+        "--format",
+        default=",".join(FORMATS),
+        metavar="F,F",
+        help="of latex, markdown, csv, html (default: all)",
+    )
+    parser.add_argument(
+        "--out", default="out", metavar="DIR", help="folder for the files (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--store",
+        default="mlflow",
+        metavar="PATH_OR_URI",
+        help="tracking store (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--sweep",
+        metavar="ID",
+        help="run id of a sweep, several with commas, or all (default: the last one of the study)",
+    )
+    parser.add_argument(
+        "--figures",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="draw figures too (default: yes)",
+    )
+    parser.add_argument(
+        "--map",
+        choices=("tfidf", "minilm"),
+        default="tfidf",
+        help="sentence vectors of the map (default: %(default)s)",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from touchstone import tracking
+    from touchstone.report.grid import collect
+    from touchstone.report.study import study_of, write
+    from touchstone.report.tables.captions import missing_notes
+
+    formats = [name.strip() for name in arguments.format.split(",")]
+    for name in formats:
+        if name not in FORMATS:
+            raise UserError(f"--format: {no_such('format', name, FORMATS)}")
+    grid = collect(tracking.open_existing(arguments.store), arguments.study, arguments.sweep)
+    study = study_of(grid, with_figures=arguments.figures, encoder=arguments.map)
+    try:
+        files = write(study, Path(arguments.out), formats)
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {arguments.out}: {error.strerror}; name another folder: --out DIR"
+        ) from error
+    print(
+        f"{len(grid.cells)} cells of {_sweeps(grid)}; {len(study.tables)} tables, {len(study.figures)} figures"
+    )
+    for told in (*missing_notes(grid), *(f"Left out: {what}" for what in study.left_out)):
+        print(told)
+    for file in files:
+        if file.suffix in (".tex", ".md", ".html", ".json") and (
+            file.suffix != ".tex" or file.stem == grid.study
+        ):
+            print(file)
+    return 0
+
+
+def _sweeps(grid) -> str:
+    """Say which sweeps the cells are of, and that there are others."""
+    from touchstone.report.grid import listed
+    from touchstone.report.reading import search
+
+    if not grid.sweeps:
+        return "single runs"
+    others = len(search(grid.store, kind="sweep", study=grid.study)) - len(grid.sweeps)
+    more = (
+        f" ({others} other{'s' if others > 1 else ''} of this study: --sweep ID, or all)"
+        if others > 0
+        else ""
+    )
+    return f"sweep {listed(grid.sweeps)}{more}"

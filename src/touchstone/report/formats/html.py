@@ -1,0 +1,130 @@
+"""Tables and figures as HTML in one self-contained page: no script, no font, no image from
+elsewhere; opens from disk.
+
+The page's style stands in page.html, the only template. All text is escaped; a content security
+policy forbids any request.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+
+from touchstone.report.tables.layout import Column, Entry, Row, Table, labels_shown
+
+PIXELS = 1.8  # on the page for each point of a figure
+TEMPLATE = Path(__file__).with_name("page.html")
+
+
+def table(one: Table) -> Markup:
+    """Return a table with caption and notes as a figure element; each number tells its run when
+    pointed at."""
+    head = Markup("")
+    if any(column.group for column in one.columns):
+        spans = Markup("").join(
+            Markup('<th colspan="{}" class="g">{}</th>').format(n, group)
+            if group
+            else Markup('<th colspan="{}"></th>').format(n)
+            for group, n in one.groups()
+        )
+        head += Markup('<tr><th colspan="{}"></th>{}</tr>').format(len(one.heads), spans)
+    titles = Markup("").join(Markup("<th>{}</th>").format(title) for title in one.heads)
+    titles += Markup("").join(
+        Markup('<th class="n">{}</th>').format(column.title) for column in one.columns
+    )
+    head += Markup("<tr>{}</tr>").format(titles)
+    rows = [
+        _row(row, labels, one, number)
+        for number, (row, labels) in enumerate(zip(one.rows, labels_shown(one), strict=True))
+    ]
+    notes = Markup("").join(Markup("<li>{}</li>").format(note) for note in one.notes)
+    return Markup(
+        '<figure class="table" id="{}"><h3>{}</h3><div class="scroll"><table><thead>{}</thead><tbody>{}</tbody></table></div>'
+        "<figcaption>{}{}</figcaption></figure>"
+    ).format(
+        one.name,
+        one.title,
+        head,
+        Markup("").join(rows),
+        one.caption,
+        Markup("<ul>{}</ul>").format(notes) if notes else "",
+    )
+
+
+def figure(svg: str, caption: str, name: str) -> Markup:
+    """Return a figure with its caption. `svg` is ours (figures.svg); its ids are made unique, since
+    several stand in one page."""
+    unique = (
+        svg.replace('id="', f'id="{name}-')
+        .replace("url(#", f"url(#{name}-")
+        .replace('href="#', f'href="#{name}-')
+    )
+    points = float(re.search(r'viewBox="0 0 ([\d.]+)', svg)[1])
+    unique = unique.replace(
+        "<svg", f'<svg style="max-width: {PIXELS * points:.0f}px"', 1
+    )  # letters of all figures are of one size
+    return Markup('<figure class="drawing" id="{}">{}<figcaption>{}</figcaption></figure>').format(
+        f"figure-{name}", Markup(unique), caption
+    )
+
+
+def page(title: str, **parts: Any) -> str:
+    """Return the page: page.html filled with `parts`."""
+    return _template().render(title=title, **parts)
+
+
+def facts(pairs: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Markup:
+    """Return a definition list."""
+    items = pairs.items() if isinstance(pairs, Mapping) else pairs
+    return Markup('<dl class="facts">{}</dl>').format(
+        Markup("").join(
+            Markup("<dt>{}</dt><dd>{}</dd>").format(name, value) for name, value in items
+        )
+    )
+
+
+def _row(row: Row, shown: tuple[str, ...], one: Table, number: int) -> Markup:
+    classes = ["reference"] if row.reference else []
+    if number and row.block != one.rows[number - 1].block:
+        classes.append("rule")
+    labels = Markup("").join(Markup("<th>{}</th>").format(label) for label in shown)
+    cells = Markup("").join(_cell(row.entries.get(column.key), column) for column in one.columns)
+    return Markup('<tr class="{}">{}{}</tr>').format(" ".join(classes), labels, cells)
+
+
+def _cell(entry: Entry | None, column: Column) -> Markup:
+    if entry is None:
+        return Markup("<td></td>")
+    text: Any = escape(entry.shown())
+    if entry.word:
+        text = Markup('<span class="word">{}</span>').format(text)
+    elif entry.best:
+        text = Markup("<b>{}</b>").format(text)
+    if entry.mark:
+        text += Markup("<sup>{}</sup>").format(entry.mark)
+    if second := entry.second(column.second):
+        text += Markup('<span class="i">{}</span>').format(second)
+    return Markup('<td title="{}">{}</td>').format(_told(entry), text)
+
+
+def _told(entry: Entry) -> str:
+    parts = [f"{value}" for value in entry.runs[:1]]
+    if entry.p == entry.p:  # not NaN
+        parts.append(f"p {entry.p:.4f}")
+    if entry.p_holm == entry.p_holm:
+        parts.append(f"after Holm {entry.p_holm:.4f}")
+    return ", ".join(parts)
+
+
+@lru_cache(maxsize=1)
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))

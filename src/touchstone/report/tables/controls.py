@@ -1,0 +1,100 @@
+"""Mixtures against the controls that could explain them: more rows of the same gold, or new text
+whose labels mean nothing.
+
+Repeated gold has the size of the mixture and nothing new in it; shuffled labels have its text and
+no knowledge. A mixture that is no better than its controls owes its gain to size or to wording.
+Paired tests as against gold; see evaluate/tests.py.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from touchstone.evaluate.compare import compare
+from touchstone.report.comparisons import PRINT, SEED, Effort, main_score, of_cell
+from touchstone.report.grid import Cell, Grid
+from touchstone.report.tables.captions import grouped, mixture_label
+from touchstone.report.tables.layout import Column, Entry, Row, Table
+
+
+def control_table(grid: Grid, effort: Effort = PRINT) -> Table | None:
+    """Return each mixture against the controls that explain it by size or wording alone; None
+    without controls or their mixtures.
+
+    Repeated gold: the same number of rows, no new data. Shuffled labels: the same new text, labels
+    that mean nothing.
+    """
+    columns = (
+        Column("value", "mixture", "", "interval"),
+        Column("control", "control", "", "interval"),
+        Column("change", "difference", "", "interval"),
+        Column("p", "p"),
+    )
+    rows = []
+    for family in grouped(grid.cells, lambda cell: cell.family).values():
+        for control in [cell for cell in family if _control(cell)]:
+            for cell in [one for one in family if _explained_by(one, control)]:
+                counts = {"mixture": of_cell(cell), "control": of_cell(control)}
+                effort_ = {
+                    "n_resamples": effort.n_resamples,
+                    "n_permutations": effort.n_permutations,
+                }
+                table = compare(counts, "control", rng=np.random.default_rng(SEED), **effort_)
+                score = main_score(cell.kind)
+                table = table[
+                    (table["scope"] == score.scope) & (table["metric"] == score.metric)
+                ].set_index("system")
+                ours, theirs, ids = (
+                    table.loc["mixture"],
+                    table.loc["control"],
+                    (cell.run_id, control.run_id),
+                )
+                entries = {
+                    "value": Entry(ours["value"], ours["low"], ours["high"], runs=ids[:1]),
+                    "control": Entry(theirs["value"], theirs["low"], theirs["high"], runs=ids[1:]),
+                    "change": Entry(
+                        ours["difference"],
+                        ours["difference_low"],
+                        ours["difference_high"],
+                        signed=True,
+                        runs=ids,
+                    ),
+                    "p": Entry(ours["p"], digits=4, runs=ids),
+                }
+                rows.append(
+                    Row(
+                        (cell.axes["task"], mixture_label(cell), mixture_label(control)),
+                        entries,
+                        cell.axes["task"],
+                    )
+                )
+    if not rows:
+        return None
+    told = "Each mixture against the control that shares its size (repeated gold) or its text (shuffled labels); p is not corrected."
+    return Table(
+        f"{grid.study}_controls",
+        "Mixtures against their controls",
+        told,
+        ("Task", "Mixture", "Control"),
+        columns,
+        tuple(rows),
+    )
+
+
+def _control(cell: Cell) -> bool:
+    """Return whether a cell is a control: gold repeated to another size, or labels shuffled."""
+    mixture = cell.config["mixture"]
+    return cell.axes["mixture"] != "zero_shot" and any(
+        mixture[name].get("repeat_to") or mixture[name].get("shuffle_labels")
+        for name in ("gold", "silver", "bronze")
+        if mixture[name]["use"]
+    )
+
+
+def _explained_by(cell: Cell, control: Cell) -> bool:
+    """Return whether a control answers for a mixture: the same sources with shuffled labels, or
+    gold repeated to the size it has."""
+    if _control(cell) or len(cell.sources) < 2 or "gold" not in cell.sources:
+        return False
+    repeated = set(control.config["mixture"]["gold"].get("repeat_to") or [])
+    return set(cell.sources) == {"gold", *repeated} if repeated else cell.sources == control.sources

@@ -1,0 +1,205 @@
+"""Learning curves: scores over gold size, with and without silver and bronze, and how many gold
+sentences a mixture is worth.
+
+The method is evaluate/learning.py's; here cells become curves. Gold sizes are counted in training
+sentences after de-duplication.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from touchstone.evaluate.learning import GoldEquivalent, gold_equivalent
+from touchstone.report import reading
+from touchstone.report.comparisons import PRINT, SEED, Effort, main_score, of_cell
+from touchstone.report.grid import Cell, Grid
+from touchstone.report.tables.captions import caption, grouped, mixture_label, notes
+from touchstone.report.tables.layout import Column, Entry, Row, Table, count, word
+from touchstone.report.tables.scores import entry_of
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Cells of one task and classifier over gold sizes.
+
+    Attributes
+    ----------
+    name : task and classifier, and prompt where several were swept.
+    kind : of the task.
+    gold : number of gold sentences -> gold cell; at least two.
+    mixtures : label -> number of gold sentences -> cell; 0 for mixtures without gold.
+    """
+
+    name: str
+    kind: str
+    gold: dict[int, Cell]
+    mixtures: dict[str, dict[int, Cell]]
+
+
+def curves(grid: Grid) -> list[Curve]:
+    """Return the learning curves that a grid holds: tasks and classifiers with gold alone at two
+    sizes or more."""
+    n_gold = {cell.run_id: _n_gold(grid, cell) for cell in grid.cells}
+    found = []
+    learned = [cell for cell in grid.cells if cell.axes["mixture"] != "zero_shot"]
+    for (task, classifier), cells in grouped(
+        learned, lambda cell: (cell.axes["task"], cell.axes["classifier"])
+    ).items():
+        gold = {n_gold[cell.run_id]: cell for cell in cells if cell.axes["mixture"] == "gold"}
+        if len(gold) < 2:
+            continue
+        gold = dict(sorted(gold.items()))
+        prompts = list(
+            dict.fromkeys(cell.axes["prompt"] for cell in cells if cell.axes["prompt"])
+        ) or [""]
+        for prompt in prompts:
+            mixtures: dict[str, dict[int, Cell]] = {}
+            for cell in cells:
+                if cell.axes["prompt"] in ("", prompt) and cell.axes["mixture"] != "gold":
+                    mixtures.setdefault(mixture_label(cell), {})[n_gold[cell.run_id]] = cell
+            found.append(
+                Curve(
+                    " ".join(filter(None, [task, classifier, prompt if len(prompts) > 1 else ""])),
+                    cells[0].kind,
+                    gold,
+                    mixtures,
+                )
+            )
+    return found
+
+
+def curve_table(grid: Grid, scores: pd.DataFrame) -> Table:
+    """Return the main score over gold size: one row a size, one column a mixture, each tested
+    against gold of the same size."""
+    found = curves(grid)
+    labels = list(dict.fromkeys(label for curve in found for label in curve.mixtures))
+    columns = (
+        Column("n_gold", "gold sentences"),
+        Column("gold", "gold", "", "interval"),
+        *(Column(m, m, "", "interval") for m in labels),
+    )
+    rows = []
+    for curve in found:
+        score = main_score(curve.kind)
+        for n, cell in curve.gold.items():
+            entries = {"n_gold": count(n, cell.run_id), "gold": entry_of(scores, cell, score)}
+            for label in labels:
+                if other := curve.mixtures.get(label, {}).get(n):
+                    entries[label] = entry_of(scores, other, score)
+                elif failed := _failed(grid, label, cell):
+                    entries[label] = word("missing", failed)
+            rows.append(Row((curve.name, cell.axes["gold"]), entries, curve.name))
+        for label in labels:
+            if without := curve.mixtures.get(label, {}).get(0):
+                rows.append(
+                    Row((curve.name, "none"), {label: entry_of(scores, without, score)}, curve.name)
+                )
+    titles = {curve.kind: main_score(curve.kind).title for curve in found}
+    told = f"{', '.join(dict.fromkeys(titles.values()))} on the test set. {caption(grid, scores)}"
+    heads = ("Curve", "Gold allowed")
+    return Table(
+        f"{grid.study}_curve",
+        "Learning curve over gold size",
+        told,
+        heads,
+        columns,
+        tuple(rows),
+        tuple(notes(grid, scores)),
+    )
+
+
+def equivalent_table(grid: Grid, scores: pd.DataFrame, effort: Effort = PRINT) -> Table:
+    """Return how many gold sentences each mixture is worth, read off the curve of gold alone, with
+    an interval."""
+    columns = (
+        Column("n_gold", "gold in it"),
+        Column("n_train", "n train"),
+        Column("value", "score", "", "interval"),
+        Column("worth", "worth, gold sentences"),
+        Column("added", "beyond its own gold"),
+    )
+    rows = []
+    for curve in curves(grid):
+        for label, cells in curve.mixtures.items():
+            for n, cell in sorted(cells.items()):
+                worth = equivalent(curve, cell, effort)
+                runs = (cell.run_id, *(gold.run_id for gold in curve.gold.values()))
+                entries = {
+                    "n_gold": count(n, cell.run_id),
+                    "n_train": count(cell.run.data.metrics.get("n_train", np.nan), cell.run_id),
+                    "value": entry_of(scores, cell, main_score(curve.kind)),
+                    "worth": Entry(
+                        worth.value, worth.low, worth.high, digits=None, word=str(worth), runs=runs
+                    ),
+                    "added": Entry(
+                        word=_added(worth, n),
+                        value=worth.value - n,
+                        low=worth.low - n,
+                        high=worth.high - n,
+                        digits=None,
+                        runs=runs,
+                    ),
+                }
+                rows.append(
+                    Row(
+                        (curve.name, label, cell.axes["gold"] or "none"),
+                        entries,
+                        f"{curve.name} {label}",
+                    )
+                )
+    told = (
+        "Gold-equivalent: the smallest number of gold sentences at which the curve of gold alone, made monotone and linear in the logarithm "
+        "of the size between the sizes measured, reaches the mixture's score. In parentheses the 95 % interval over test "
+        "patients or documents, drawn alike for curve and mixture; outside of the sizes measured it says more or less than them. "
+        "It covers the choice of the test set, not the draw of training patients."
+    )
+    return Table(
+        f"{grid.study}_equivalents",
+        "How much gold a mixture is worth",
+        told,
+        ("Curve", "Mixture", "Gold allowed"),
+        columns,
+        tuple(rows),
+    )
+
+
+def equivalent(curve: Curve, cell: Cell, effort: Effort = PRINT) -> GoldEquivalent:
+    """Return how many gold sentences a cell is worth on a curve."""
+    score = main_score(curve.kind)
+    measured = {float(n): of_cell(gold) for n, gold in curve.gold.items()}
+    name = f"{score.scope}_{score.metric}"
+    return gold_equivalent(
+        measured,
+        of_cell(cell),
+        name,
+        rng=np.random.default_rng(SEED),
+        n_resamples=effort.n_resamples,
+    )
+
+
+def _n_gold(grid: Grid, cell: Cell) -> int:
+    """Return how many different gold sentences a cell learned from (its first seed)."""
+    table = reading.table(grid.store, cell.run, "composition")
+    rows = table[table["source"] == "gold"] if len(table) else table
+    return int(rows["used"].iloc[0] - rows["repeated"].iloc[0]) if len(rows) else 0
+
+
+def _failed(grid: Grid, label: str, gold: Cell) -> str:
+    """Return the run of a mixture that failed at a gold size, '' if none did."""
+    missing = grid.missing[
+        (grid.missing["mixture"] == label) & (grid.missing["gold"] == gold.axes["gold"])
+    ]
+    return "" if missing.empty else str(missing["run_id"].iloc[0])
+
+
+def _added(worth: GoldEquivalent, own: int) -> str:
+    if np.isnan(worth.value):
+        return "undefined"
+    if np.isinf(worth.value):
+        return (
+            f"more than {worth.largest - own:,.0f}" if worth.value > 0 else "less than its own gold"
+        )
+    return f"{worth.value - own:+,.0f}".replace("-", "−")

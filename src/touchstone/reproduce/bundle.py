@@ -1,0 +1,277 @@
+"""Everything a sweep needs to be reproduced elsewhere, in one archive: the artefact for a paper's
+appendix.
+
+Code, configuration and lock file as they are now; for every finished cell its configuration,
+scores, digests and environment; the recorded LLM answers that its data came from; the data sets and
+tables (not of restricted corpora); a README with the two commands. `touchstone reproduce --bundle
+.` in the unpacked folder runs all cells again, offline. Corpora that are not ours to publish are
+not packed: their files are looked for in TOUCHSTONE_DATA, as everywhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tarfile
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from touchstone.errors import UserError
+from touchstone.reproduce.reproduce import Record, from_folder
+
+CODE = ("run.py", "src", "conf", "pyproject.toml", "constraints.txt", "Makefile")
+LEFT_OUT = {"__pycache__", ".ruff_cache"}
+
+README = """# {name}
+
+The artefact of a Touchstone sweep: {n} cells of study {study}, run with
+
+    {command}
+
+Two commands (Python 3.11 and make; the package registry is the only network needed):
+
+    make env
+    .venv/bin/touchstone reproduce --bundle .
+
+The first makes the environment that constraints.txt pins, the second runs every cell again from its recorded configuration and LLM
+answers and says `identical`, or what drifted and what differs (code, packages, platform). The whole grid again, with its own store:
+
+    {again}
+
+| folder | what |
+|---|---|
+| cells/ | one folder per cell: config.yaml, tables/, environment.json, git.json, tags.json{datasets} |
+| recordings/ | the LLM's answers, one JSON line each, with the requests |
+| tables/ | the sweep's result table |
+| conf/, src/, run.py | the configuration and code that was packed |
+
+{corpora}
+"""
+
+
+def bundle(
+    sweep: str, out: Path, *, store: str | None = None, root: Path = Path(".")
+) -> tuple[Path, int]:
+    """Pack a sweep.
+
+    Parameters
+    ----------
+    sweep : run id of the parent run, or the beginning of it.
+    out : archive to write, .tar.gz.
+    store : see `tracking.open_existing`; None = the project's own (`mlflow/` below `root`).
+    root : the checkout to take code and configuration from.
+
+    Returns
+    -------
+    path, n_cells.
+
+    Raises
+    ------
+    UserError
+        If there is no such sweep, it has no finished cell, or an answer it used cannot be found.
+    """
+    from touchstone import tracking
+    from touchstone.report import reading
+
+    opened = tracking.open_existing(store or root / "mlflow")
+    parent = tracking.find_run(opened, sweep)
+    cells = [
+        run
+        for run in reading.search(opened, kind="cell", parent=parent.info.run_id)
+        if run.info.status == "FINISHED"
+    ]
+    if not cells:
+        raise UserError(
+            f"run {sweep} is no sweep with finished cells; name a parent run (the run list shows it above its cells)"
+        )
+    code = root if (root / "run.py").exists() else Path(__file__).resolve().parents[3]
+    prefix = out.name.removesuffix(".tar.gz")
+    with tempfile.TemporaryDirectory() as temporary:
+        staged = Path(temporary)
+        wanted: set[str] = set()
+        restricted = corpora = False
+        for run in cells:
+            folder = tracking.artifacts(opened, run)
+            is_restricted = run.data.tags.get("touchstone.restricted") == "true"
+            restricted |= is_restricted
+            record = from_folder(folder, run.info.run_name, run.info.run_id, run.data.tags)
+            corpora |= record.config["corpus"]["name"] != "ad_demo"
+            _stage_cell(staged / "cells" / run.info.run_id, folder, run, is_restricted)
+            wanted |= set() if is_restricted else _answers_used(opened, run)
+        _write_recording(
+            staged / "recordings" / "answers.jsonl",
+            wanted,
+            [tracking.artifacts(opened, run) for run in cells],
+        )
+        results = tracking.artifacts(opened, parent) / "tables"
+        for file in sorted(results.glob("*")) if results.is_dir() else ():
+            _copy(file, staged / "tables" / file.name)
+        (staged / "README.md").write_text(_readme(parent, cells, prefix, restricted, corpora))
+        out.parent.mkdir(parents=True, exist_ok=True)
+        aside = out.with_name(out.name + ".part")
+        with tarfile.open(aside, "w:gz") as archive:
+            for name in CODE:
+                if (code / name).exists():
+                    archive.add(code / name, f"{prefix}/{name}", filter=_kept)
+            archive.add(staged, prefix)
+        aside.replace(out)
+    return out, len(cells)
+
+
+def records_of(folder: Path) -> list[Record]:
+    """Read the records of an unpacked bundle.
+
+    Raises
+    ------
+    UserError
+        If the folder is no bundle.
+    """
+    cells = sorted(path for path in (folder / "cells").glob("*") if (path / "tags.json").exists())
+    if not cells:
+        raise UserError(f"{folder} is no unpacked bundle (cells/ is missing or empty)")
+    records = []
+    for cell in cells:
+        described = json.loads((cell / "tags.json").read_text())
+        records.append(from_folder(cell, described["name"], cell.name, described["tags"]))
+    return records
+
+
+def _stage_cell(target: Path, artifacts: Path, run: Any, restricted: bool) -> None:
+    kept = [
+        "config.yaml",
+        "overrides.json",
+        "environment.json",
+        "git.json",
+        *(f"tables/{path.name}" for path in (artifacts / "tables").glob("*.csv")),
+    ]
+    if not restricted:
+        kept += [f"datasets/{path.name}" for path in (artifacts / "datasets").glob("*.parquet")] + [
+            "prompts/example.md"
+        ]
+    for name in kept:
+        if (artifacts / name).exists():
+            _copy(artifacts / name, target / name)
+    tags = {
+        key: value
+        for key, value in run.data.tags.items()
+        if key.startswith("touchstone.") and key not in ("touchstone.host", "touchstone.pid")
+    }
+    (target / "tags.json").write_text(
+        json.dumps(
+            {"name": run.info.run_name, "tags": tags, "params": dict(run.data.params)}, indent=1
+        )
+    )
+
+
+def _answers_used(store: Any, run: Any) -> set[str]:
+    """Return the keys of the LLM responses behind a cell's generated data, those asked again and
+    quarantined included."""
+    from touchstone.report import reading
+
+    digests = [
+        value for name, value in run.data.tags.items() if name.startswith("touchstone.generation.")
+    ]
+    made = [
+        found
+        for digest in digests
+        for found in reading.search(store, kind="generation", **{"touchstone.dataset": digest})
+    ]
+    return {key for found in made for key in reading.json_file(store, found, "answers.json") or []}
+
+
+def _write_recording(path: Path, wanted: set[str], artifacts: Sequence[Path]) -> None:
+    """Collect the answers from recordings and from the response stores of the cells' caches."""
+    import yaml
+
+    from touchstone.llm import recording
+    from touchstone.llm.store import Store
+
+    configs = [yaml.safe_load((folder / "config.yaml").read_text()) for folder in artifacts]
+    found: dict[str, Mapping[str, Any]] = {}
+    named = {config["llm"].get("recording") for config in configs} - {None}
+    files = [file for name in sorted(named) for file in recording.files(name)] + recording.shipped()
+    for file in files:
+        found |= {
+            line["key"]: line
+            for line in recording.read(file)
+            if line["key"] in wanted and line["key"] not in found
+        }
+    for cache in sorted({config["paths"]["cache"] for config in configs}):
+        if wanted - set(found) and (Path(cache) / "llm").is_dir():
+            with Store(Path(cache) / "llm") as store:
+                for kept in store.rows():
+                    if kept.response.key in wanted and not kept.restricted:
+                        found.setdefault(kept.response.key, recording.entry(kept))
+    lost = sorted(wanted - set(found))
+    if lost:
+        raise UserError(
+            f"{len(lost)} LLM answers that the sweep used are in no recording or response store here, the first is {lost[0][:16]}"
+        )
+    recording.write(path, (found[key] for key in sorted(found)))
+
+
+def _readme(parent: Any, cells: Sequence[Any], name: str, restricted: bool, corpora: bool) -> str:
+    command = parent.data.tags.get("touchstone.command", "python run.py -m")
+    told: Iterable[str] = [
+        "Data of restricted corpora is not packed: bring the corpus and its answers under your own agreement."
+        if restricted
+        else "",
+        "Corpora that are not the built-in demo are looked for in the folder that TOUCHSTONE_DATA names; `touchstone fetch NAME` gets the public ones."
+        if corpora
+        else "The corpus is the built-in demo, packed with the code.",
+    ]
+    return README.format(
+        name=name,
+        n=len(cells),
+        study=parent.data.tags.get("touchstone.study", ""),
+        command=command,
+        again=command.replace("python run.py", ".venv/bin/python run.py")
+        + " llm.recording=recordings",
+        datasets="" if restricted else ", datasets/",
+        corpora="\n".join(filter(None, told)),
+    )
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(source.read_bytes())
+
+
+def _kept(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Leave out what is made again, and whose files they were."""
+    parts = Path(member.name).parts
+    if LEFT_OUT & set(parts) or any(part.endswith(".egg-info") for part in parts):
+        return None
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    return member
+
+
+def add_cli(subparsers: Any) -> None:
+    """Add `touchstone bundle SWEEP`."""
+    parser = subparsers.add_parser(
+        "bundle", help="everything a sweep needs to be reproduced elsewhere, in one archive"
+    )
+    parser.add_argument("sweep", help="run id of the parent run, or the beginning of it")
+    parser.add_argument(
+        "--out", type=Path, help="archive to write (default: out/STUDY-SWEEP.tar.gz)"
+    )
+    parser.add_argument(
+        "--store", help="URI, SQLite file or folder of the store (default: mlflow/)"
+    )
+    parser.set_defaults(run=_run_cli)
+
+
+def _run_cli(arguments: argparse.Namespace) -> int:
+    out = arguments.out or Path("out") / f"touchstone-{arguments.sweep[:8]}.tar.gz"
+    if not out.name.endswith(".tar.gz"):
+        raise UserError(
+            f"--out {out}: the archive is a .tar.gz; name it {out.with_suffix('')}.tar.gz"
+        )
+    path, n_cells = bundle(arguments.sweep, out, store=arguments.store)
+    print(
+        f"{n_cells} cells packed in {path} ({path.stat().st_size / 1e6:.1f} MB). Unpack it anywhere and follow its README.md"
+    )
+    return 0

@@ -1,0 +1,448 @@
+"""One Hydra job: check the configuration, find out whether the cell is done, run it, log it.
+
+Around `pipeline.run_cell`: names, the cell key, resume, and what goes into the run besides the
+results. Does not know how cells are launched (sweep.py) or what a method does (pipeline.py).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from touchstone.digest import digest, digest_file
+from touchstone.errors import UserError
+from touchstone.schema import Config, asks_directly, checked
+
+if TYPE_CHECKING:
+    from touchstone.run.sweep import Parent
+    from touchstone.tracking import Run, Store
+
+log = logging.getLogger(__name__)
+
+DEV_METRIC = "dev/macro_f1"
+
+# What does not change a cell's result: where results go, how an endpoint is reached, what is shown.
+BOOKKEEPING = ("tracking", "paths", "study", "debug")
+LLM_BOOKKEEPING = (
+    "approved_for", "agreement", "purpose", "structured", "api_key_env", "api_version", "headers_env", "workers", "timeout_s", "max_tries",
+    "requests_per_minute", "tokens_per_minute", "breaker", "budget_usd", "estimate_only", "prices", "recording", "batch_dir",
+    "batch_max_requests", "batch_max_mb", "poll_s", "device", "batch_tokens", "location", "name", "backend",
+)  # fmt: skip
+
+
+def run_job(composed: DictConfig) -> float | None:
+    """Run, or find already finished, the cell that Hydra composed.
+
+    Returns
+    -------
+    macro-F1 on the dev set, None without one: the only number that a sweeper which optimises ever
+    sees; test stays out of a search. In a grid over several tasks and classifiers a combination
+    that does not fit (a tagger of entities for relations) is left out.
+
+    Raises
+    ------
+    UserError
+        Anything a user can mend; what was computed before stays in cache and store.
+    """
+    from touchstone import locks as claims
+    from touchstone import tracking
+    from touchstone.run import sweep
+
+    parent = sweep.parent_of_this_job()
+    if parent is not None and not optimises() and not _fits(composed):
+        log.info(
+            "left out: classifier=%s does not do task=%s (%s)",
+            composed.classifier.name,
+            composed.task.name,
+            composed.task.kind,
+        )
+        return None
+    store = tracking.open_store(
+        composed.tracking.uri, composed.tracking.experiment, composed.paths.store
+    )
+    with tracking.telling_trouble(store):
+        with _failing_on_a_run(store, parent, composed):
+            config = checked(composed)
+            if parent is None and (grid := _grid_of_a_preset()):
+                raise UserError(
+                    f"a grid over {', '.join(grid)} needs -m: python run.py -m {' '.join(HydraConfig.get().overrides.task)}"
+                )
+            key = cell_key(config)
+            if (
+                optimises()
+                and not config.task.dev_fraction
+                and not (config.corpus.gold and config.corpus.gold.dev)
+            ):
+                raise UserError(
+                    "a search needs a dev set to look at: set task.dev_fraction above 0"
+                )
+        if parent is None:
+            return _run_cell(composed, config, store, key, None)
+        with claims.claimed(sweep.lock_of_cell(store, parent.run_id, key), run_name(config)):
+            if done := _finished(store, parent, key):
+                log.info("%s: finished before, not run again", run_name(config))
+                return done.data.metrics.get(DEV_METRIC)
+            return _run_cell(composed, config, store, key, parent)
+
+
+def _grid_of_a_preset() -> list[str]:
+    """Return the axes that `+experiment=...` sweeps over."""
+    return (
+        sorted(HydraConfig.get().sweeper.get("params") or {}) if HydraConfig.initialized() else []
+    )
+
+
+def _fits(composed: DictConfig) -> bool:
+    """Return whether the classifier can do the task; the LLM asked directly can do any."""
+    kinds = composed.classifier.kinds
+    return composed.mixture.direct or not kinds or composed.task.kind in kinds
+
+
+def _run_cell(
+    composed: DictConfig, config: Config, store: Store, key: str, parent: Parent | None
+) -> float | None:
+    started = time.time()
+    from touchstone import pipeline, tracking
+    from touchstone.generate.prompts import prompt_of
+    from touchstone.llm.secrets import scrub
+    from touchstone.run import logbook, sweep
+    from touchstone.taxonomy import taxonomy_of
+
+    restricted = config.corpus.access == "restricted"
+    run_id = tracking.start_run(
+        store,
+        run_name(config),
+        parent=parent.run_id if parent else None,
+        params=params(config),
+        tags={
+            tracking.KIND: "cell",
+            tracking.CELL: key,
+            tracking.STUDY: config.study,
+            **_launched(parent),
+        },
+    )
+    with tracking.failing_clearly(store, run_id, restricted):
+        cell = pipeline.run_cell(config)
+        uses_llm = bool(cell.generated)
+        logbook.log_cell(
+            store,
+            run_id,
+            cell,
+            files=files(composed, scrub),
+            prompt=prompt_of(config.prompt, taxonomy_of(config.taxonomy), config.task.kind)
+            if uses_llm
+            else None,
+            with_text=not restricted or config.tracking.log_restricted_text,
+            with_model=config.tracking.log_models,
+            restricted=restricted,
+        )
+    f1 = cell.metrics["macro_f1"]
+    log.info(
+        "%s: macro-F1 %.3f on %d test sentences, %.1f s",
+        run_name(config),
+        f1,
+        cell.metrics["n_test"],
+        time.time() - started,
+    )
+    sweep.note_run(store, run_id)
+    return cell.metrics.get(DEV_METRIC)
+
+
+def _finished(store: Store, parent: Parent, key: str) -> Run | None:
+    """Return the finished run of a cell under its parent; what a killed or failed attempt left is
+    marked as superseded."""
+    from touchstone import tracking
+
+    earlier = tracking.cell_runs(store, parent.run_id, key)
+    done = next((run for run in earlier if run.info.status == "FINISHED"), None)
+    if done is None:
+        for run in earlier:
+            tracking.supersede(store, run)
+    elif done.data.tags.get(tracking.LAUNCH) != str(parent.launch):
+        tracking.set_tags(
+            store,
+            done.info.run_id,
+            {tracking.LAUNCH: str(parent.launch), tracking.STATUS: "completed"},
+        )
+    return done
+
+
+@contextmanager
+def _failing_on_a_run(store: Store, parent: Parent | None, composed: DictConfig) -> Iterator[None]:
+    """Give a cell of a sweep that fails before it has a run one of its own, so that the closing
+    table shows it."""
+    from touchstone import tracking
+
+    try:
+        yield
+    except Exception:
+        if parent is None:
+            raise
+        overrides, choices = (
+            list(HydraConfig.get().overrides.task),
+            HydraConfig.get().runtime.choices,
+        )
+        tags = {
+            tracking.KIND: "cell",
+            tracking.CELL: digest({"overrides": overrides}),
+            **_launched(parent),
+        }
+        axes = {
+            axis: choices[axis]
+            for axis in ("mixture", "classifier", "prompt", "task")
+            if axis in choices
+        }
+        for size in ("gold_patients", "gold_sentences"):
+            axes[size] = "all" if composed.task.get(size) is None else composed.task[size]
+        run_id = tracking.start_run(
+            store, " ".join(overrides)[:60], parent=parent.run_id, params=axes, tags=tags
+        )
+        with tracking.failing_clearly(store, run_id):
+            raise
+
+
+def _launched(parent: Parent | None) -> dict[str, str]:
+    from touchstone import tracking
+
+    return {
+        tracking.COMMAND: command(),
+        **({tracking.LAUNCH: str(parent.launch)} if parent else {}),
+    }
+
+
+def optimises() -> bool:
+    """Return whether this job was launched by a sweeper that looks at what jobs return."""
+    return HydraConfig.initialized() and not HydraConfig.get().sweeper["_target_"].endswith(
+        ("GridSweeper", "BasicSweeper")
+    )
+
+
+def cell_key(config: Config) -> str:
+    """Return the digest that names a cell: the resolved configuration without bookkeeping, the
+    corpus files, and the code that runs it.
+
+    What cannot change the result is not part of it, so that a sweep runs such a cell once: mixture,
+    classifier and seeds where the LLM is asked directly, settings of a source that is not used, and
+    how much gold there is where nothing reads the gold.
+    """
+    from touchstone.data.corpus import input_digests
+
+    plain = asdict(config)
+    for name in BOOKKEEPING:
+        plain.pop(name)
+    for name in LLM_BOOKKEEPING:
+        plain["llm"].pop(name)
+    if asks_directly(config):
+        for name in ("mixture", "classifier", "seed", "seeds"):
+            plain.pop(name)
+    for source in ("gold", "silver", "bronze"):
+        if not getattr(config.mixture, source).use and source not in config.mixture.gold.repeat_to:
+            plain.get("mixture", {}).pop(source, None)
+    if not reads_gold(config):
+        for name in ("gold_patients", "gold_sentences"):
+            plain["task"].pop(name)
+    classifier = "LLM" if asks_directly(config) else type(config.classifier).__name__
+    inputs = input_digests(config.corpus, config.paths.data)
+    return digest(
+        {"config": plain, "classifier": classifier, "inputs": inputs, "code": code_digest()}
+    )
+
+
+def reads_gold(config: Config) -> bool:
+    """Return whether the training gold has a part in the cell: it is mixed in, shown in a prompt,
+    or what it leaves out is the pool."""
+    mixture = config.mixture
+    generates = asks_directly(config) or mixture.silver.use or mixture.bronze.use
+    leaves_pool = (
+        mixture.silver.use
+        and config.corpus.pool is not None
+        and config.corpus.pool.reader == "rest_of_train"
+    )
+    return (
+        mixture.gold.use
+        and not asks_directly(config)
+        or generates
+        and config.prompt.n_shots > 0
+        or leaves_pool
+    )
+
+
+def run_name(config: Config) -> str:
+    """Return `mixture|classifier|prompt|s0`, the row's name in the run list."""
+    return f"{mixture_name(config)}|{classifier_name(config)}|{config.prompt.name}|s{config.seed}"
+
+
+def mixture_name(config: Config) -> str:
+    """Return the row name of a cell in the tables: the mixture, or zero_shot where the LLM itself
+    is the classifier."""
+    return "zero_shot" if asks_directly(config) else config.mixture.name
+
+
+def classifier_name(config: Config) -> str:
+    """Return the classifier of a cell in the tables: the configured one, or llm where the LLM
+    itself is asked."""
+    return "llm" if asks_directly(config) else config.classifier.name
+
+
+def params(config: Config) -> dict[str, Any]:
+    """Return the few parameters of the run list: the axes of the grid and the seeds; the whole
+    config is an artefact."""
+    return {
+        "mixture": mixture_name(config),
+        "classifier": classifier_name(config),
+        "prompt": config.prompt.name,
+        "llm": config.llm.model,
+        "task": config.task.name,
+        "corpus": config.corpus.name,
+        "gold_patients": "all" if config.task.gold_patients is None else config.task.gold_patients,
+        "gold_sentences": "all"
+        if config.task.gold_sentences is None
+        else config.task.gold_sentences,
+        **(
+            {"llm_test_sentences": config.task.llm_test_sentences or "all"}
+            if asks_directly(config)
+            else {}
+        ),
+        "seed": config.seed,
+        "seeds": config.seeds,
+        "threads": config.threads,
+        **_values_overridden(),
+    }
+
+
+def _values_overridden() -> dict[str, str]:
+    """Return the values (not the choices of axes) that the command line sets for this job: what a
+    search varies, for its rows."""
+    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    pairs = (override.lstrip("+~").partition("=") for override in overrides)
+    own = ("task.gold_patients", "task.gold_sentences", "task.llm_test_sentences")
+    return {
+        key: value
+        for key, _, value in pairs
+        if "." in key and key.split(".")[0] not in (*BOOKKEEPING, "llm") and key not in own
+    }
+
+
+def files(composed: DictConfig, scrub: Any) -> dict[str, str]:
+    """Return what a run needs to be run again: composed config (scrubbed), overrides, git state,
+    environment."""
+    plain = scrub(OmegaConf.to_container(composed, resolve=True, enum_to_str=True))
+    overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+    return {
+        "config.yaml": _as_yaml(plain),
+        "overrides.json": json.dumps(scrub(overrides), indent=1),
+        "git.json": json.dumps(git_state(), indent=1),
+        "environment.json": json.dumps(environment(), indent=1),
+    }
+
+
+def _as_yaml(plain: dict[str, Any]) -> str:
+    """As `OmegaConf.to_yaml`, written by libyaml: a tenth of a second less for each cell."""
+    import yaml
+
+    class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):
+        pass
+
+    def text(dumper: Any, value: str) -> Any:
+        try:  # 1e5 is text to YAML 1.1 and a number to OmegaConf
+            style = "'" if float(value) is not None else None
+        except ValueError:
+            style = None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+    Dumper.add_representer(str, text)
+    return yaml.dump(
+        plain, Dumper=Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False
+    )
+
+
+def command() -> str:
+    """Return the overrides of this job as a command line, for running it again."""
+    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    return "python run.py " + " ".join(
+        f"'{override}'" if any(c in override for c in " ,*()[]{}|") else override
+        for override in overrides
+    )
+
+
+@lru_cache(maxsize=1)
+def code_digest() -> str:
+    """Return the digest of the package's Python files: part of the cell key, so changed code never
+    counts as the same cell."""
+    root = Path(__file__).resolve().parents[1]
+    return digest(
+        {str(path.relative_to(root)): digest_file(path) for path in sorted(root.rglob("*.py"))}
+    )
+
+
+@lru_cache(maxsize=1)
+def git_state() -> dict[str, Any]:
+    """Return commit, whether the working tree differs from it, and the digest of the difference;
+    nulls outside a repository."""
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", *arguments],
+                capture_output=True,
+                text=True,
+                timeout=20,
+                cwd=Path(__file__).parent,
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    changes = git("diff", "HEAD")
+    return {
+        "commit": git("rev-parse", "HEAD"),
+        "dirty": bool(changes),
+        "diff": digest(changes) if changes else None,
+        "code": code_digest(),
+    }
+
+
+def _name_and_version(dist_info: Path) -> str:
+    """Read `NAME==VERSION` from the head of a package's METADATA; importlib.metadata parses the
+    whole of it, hundreds of times."""
+    fields: dict[str, str] = {}
+    with open(dist_info / "METADATA", encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            key, _, value = line.partition(":")
+            fields[key] = value.strip()
+            if {"Name", "Version"} <= fields.keys() or not line.strip():
+                break
+    return f"{fields.get('Name', dist_info.name)}=={fields.get('Version', '')}"
+
+
+@lru_cache(maxsize=1)
+def environment() -> dict[str, Any]:
+    """Return interpreter, platform, processor count and the version of every installed package."""
+    packages = sorted(
+        {
+            _name_and_version(path)
+            for folder in sys.path
+            for path in Path(folder).glob("*.dist-info")
+        },
+        key=str.lower,
+    )
+    return {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "packages": packages,
+    }

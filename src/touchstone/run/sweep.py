@@ -1,0 +1,392 @@
+"""A sweep from beginning to end: one parent run, resume, and the closing table.
+
+Hydra calls `SweepCallback` in the process that launches the jobs. The parent run is created once,
+before any job, and its id is left in the sweep folder, where jobs find it whatever the launcher.
+Hydra does not call `on_multirun_end` after a failed cell, a wrong override or Ctrl-C; so `close`,
+called by the entry point in every case, looks at the children and says how the sweep ended. A sweep
+that was killed is found by its command line and code and continued in its folder: finished cells
+are not run again. A lock in that folder tells a killed sweep from one that still runs (claims.py),
+so two sweeps in one store never touch each other. Does not run cells (cell.py).
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, read_write
+
+from touchstone import locks as claims
+from touchstone.digest import digest
+from touchstone.errors import UserError
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+    from touchstone.tracking import Run, Store
+
+PARENT_FILE = ".mlflow_parent.json"
+LOCK_FILE = ".sweep.lock"
+DIR_OVERRIDE = "hydra.sweep.dir="
+
+
+class Stopped(BaseException):
+    """Carries an error out of a Hydra callback: Hydra turns a callback's exceptions into warnings
+    and launches the jobs all the same."""
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The parent run that a job belongs to, and which launch of the sweep started the job (1, then
+    2 when resumed, ...)."""
+
+    run_id: str
+    launch: int
+
+
+@dataclass
+class _Current:
+    """What this process has under way: the sweep it launched, or the single run it made."""
+
+    store: Store | None = None
+    parent: Parent | None = None
+    folder: Path | None = None
+    lock: FileLock | None = None  # held until this process ends
+    single: str | None = None
+    ended: bool = False
+    resuming: bool = False
+
+
+_current = _Current()
+
+
+class SweepCallback(Callback):
+    """Hydra's hook around a sweep; keeps nothing but what `close` needs."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Open the store, create or find the parent run, and leave its id for the jobs."""
+        try:
+            _begin(config)
+        except Exception as error:
+            raise Stopped from error
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Note that every job was launched and none failed."""
+        _current.ended = True
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
+        """Send back what a sweeper looks at, not the configuration twice: joblib waits forever for
+        an answer that breaks off half-way.
+
+        A worker that dies while it writes to a full pipe leaves such an answer; a short one goes
+        into the pipe at once.
+        """
+        job_return.cfg = job_return.hydra_cfg = None
+
+
+def _begin(config: DictConfig) -> None:
+    from touchstone import tracking
+    from touchstone.run.job import code_digest
+
+    store = tracking.open_store(config.tracking.uri, config.tracking.experiment, config.paths.store)
+    overrides = [*config.hydra.overrides.task]
+    key = digest({"overrides": sorted(overrides), "code": code_digest()})
+    folder, lock, run_id = _place(store, config, key)
+    tags = {
+        tracking.FOLDER: str(folder.resolve()),
+        tracking.HOST: socket.gethostname(),
+        tracking.COMMAND: "python run.py -m " + shlex.join(overrides),
+    }
+    if (
+        run_id is None
+    ):  # with all its tags at once: killed right after this, it can be found and continued
+        launch = 1
+        tags |= {
+            tracking.KIND: "sweep",
+            tracking.SWEEP: key,
+            tracking.STUDY: config.study,
+            tracking.LAUNCH: "1",
+        }
+        run_id = tracking.start_run(
+            store, " ".join(overrides)[:60] or "default", tags=tags, params={}
+        )
+    else:
+        launch = tracking.reopen_run(store, run_id) + 1
+        tracking.set_tags(store, run_id, tags | {tracking.LAUNCH: str(launch)})
+        print(f"continuing sweep {run_id}: finished cells are not run again")
+    left = {
+        "run_id": run_id,
+        "launch": launch,
+        "key": key,
+        "overrides": overrides,
+        "hydra": [*config.hydra.overrides.hydra],
+    }
+    aside = folder / (PARENT_FILE + ".part")
+    aside.write_text(json.dumps(left))
+    aside.replace(folder / PARENT_FILE)
+    _current.store, _current.parent, _current.folder, _current.lock = (
+        store,
+        Parent(run_id, launch),
+        folder,
+        lock,
+    )
+
+
+def _place(store: Store, config: DictConfig, key: str) -> tuple[Path, FileLock, str | None]:
+    """Return the sweep's folder, the lock on it, and the parent run to continue, None for a new
+    sweep."""
+    from touchstone import tracking
+
+    asked = Path(config.hydra.sweep.dir)
+    if any(override.startswith(DIR_OVERRIDE) for override in config.hydra.overrides.hydra):
+        lock = claims.claim(asked / LOCK_FILE)
+        if lock is None:
+            raise UserError(
+                f"hydra.sweep.dir={asked}: a sweep is running there; wait for it or stop it, or give another folder"
+            )
+        left = _read(asked)
+        same = left and (
+            _current.resuming or left["key"] == key and _unfinished(store, left["run_id"])
+        )
+        return asked, lock, left["run_id"] if same else None
+    for run in tracking.unfinished_sweeps(store, key):
+        folder = Path(run.data.tags.get(tracking.FOLDER, ""))
+        if not folder.is_dir():
+            if (
+                run.data.tags.get(tracking.HOST) == socket.gethostname()
+            ):  # the folder was removed, so nothing runs in it
+                return (*_new_folder(config, asked), run.info.run_id)
+            continue  # of another machine, which may well be at it
+        lock = claims.claim(folder / LOCK_FILE)
+        if lock is not None:
+            _pin(config, folder)
+            return folder, lock, run.info.run_id
+        print(
+            f"the same command is running as sweep {run.info.run_id}; this one is a sweep of its own"
+        )
+    return (*_new_folder(config, asked), None)
+
+
+def _new_folder(config: DictConfig, asked: Path) -> tuple[Path, FileLock]:
+    """Claim a folder that no other sweep has: two that start in the same second are given the same
+    name."""
+    folder, number = asked, 1
+    while True:
+        lock = claims.claim(folder / LOCK_FILE)
+        if lock is not None and not (folder / PARENT_FILE).exists():
+            break
+        if lock is not None:
+            lock.release()
+        number += 1
+        folder = asked.with_name(f"{asked.name}-{number}")
+    if folder != asked:
+        _pin(config, folder)
+    return folder, lock
+
+
+def _pin(config: DictConfig, folder: Path) -> None:
+    """Make Hydra use `folder` as the sweep's folder, here and where jobs compose their
+    configuration."""
+    with read_write(config.hydra):
+        config.hydra.sweep.dir = str(folder)
+        quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+        config.hydra.overrides.hydra = [*config.hydra.overrides.hydra, f"{DIR_OVERRIDE}'{quoted}'"]
+
+
+def _unfinished(store: Store, run_id: str) -> bool:
+    return store.client.get_run(run_id).info.status != "FINISHED"
+
+
+def _read(folder: Path) -> dict[str, Any] | None:
+    left = folder / PARENT_FILE
+    return json.loads(left.read_text()) if left.exists() else None
+
+
+def parent_of_this_job() -> Parent | None:
+    """Return the parent of this job, None for a single run.
+
+    Raises
+    ------
+    UserError
+        If the job is part of a sweep whose folder cannot be seen from here.
+    """
+    if not is_multirun():
+        return None
+    folder = Path(HydraConfig.get().sweep.dir)
+    left = _read(folder)
+    if left is None:
+        raise UserError(
+            f"{folder / PARENT_FILE} is missing: jobs need the sweep's folder, on a disk that all machines share"
+        )
+    return Parent(left["run_id"], left["launch"])
+
+
+def is_multirun() -> bool:
+    """Return whether this process launched a sweep or is a job of one."""
+    return _current.parent is not None or (
+        HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    )
+
+
+def note_run(store: Store, run_id: str) -> None:
+    """Remember a finished single run for the closing table."""
+    if not is_multirun():
+        _current.store, _current.single = store, run_id
+
+
+def resume_arguments(arguments: Sequence[str]) -> list[str]:
+    """Expand `-m hydra.sweep.dir=DIR resume` into the command line that DIR was started with.
+
+    Overrides of hydra.* beside it replace those of then (another launcher, more time); others would
+    make it another sweep.
+
+    Raises
+    ------
+    UserError
+        If no folder is given, the folder holds no sweep, or other overrides stand beside it.
+    """
+    arguments = list(arguments)
+    if "resume" not in arguments:
+        return arguments
+    folder = next(
+        (
+            argument.partition("=")[2].strip("'\"")
+            for argument in arguments
+            if argument.startswith(DIR_OVERRIDE)
+        ),
+        None,
+    )
+    if folder is None:
+        raise UserError(
+            "resume: name the folder of the sweep to resume: python run.py -m hydra.sweep.dir=multirun/DATE/TIME resume"
+        )
+    left = _read(Path(folder))
+    if left is None:
+        raise UserError(f"resume: {folder} holds no sweep ({PARENT_FILE} is missing)")
+    changed = [
+        a
+        for a in arguments
+        if a not in ("resume", "-m", "--multirun") and not a.startswith(DIR_OVERRIDE)
+    ]
+    if foreign := [
+        argument
+        for argument in changed
+        if not argument.startswith("hydra") or argument.startswith("hydra/sweeper")
+    ]:
+        raise UserError(
+            f"resume: {foreign[0]} would make it another sweep; beside resume only hydra... may be changed"
+        )
+    replaced = {argument.partition("=")[0] for argument in changed} | {
+        "hydra.sweep.dir",
+        "hydra.mode",
+    }
+    if "hydra/launcher" in replaced:  # the settings of one launcher mean nothing to another
+        replaced |= {
+            key
+            for override in left["hydra"]
+            if (key := override.partition("=")[0]).startswith("hydra.launcher.")
+        }
+    kept = [override for override in left["hydra"] if override.partition("=")[0] not in replaced]
+    _current.resuming = True
+    return [
+        "-m",
+        *(a for a in arguments if a.startswith(DIR_OVERRIDE)),
+        *kept,
+        *changed,
+        *left["overrides"],
+    ]
+
+
+def close(failed: bool = False, interrupted: bool = False) -> int:
+    """Finish the parent run, print the closing table, and return the exit status the sweep
+    deserves: 0, or 1 if a cell is missing."""
+    if _current.store is None:
+        return 0
+    from touchstone import tracking
+    from touchstone.report.formats import screen as closing
+
+    store, parent = _current.store, _current.parent
+    with tracking.telling_trouble(store):
+        if parent is None:
+            closing.show_single(store, _current.single)
+            return 0
+        return _close(store, parent, failed, interrupted)
+
+
+def _close(store: Store, parent: Parent, failed: bool, interrupted: bool) -> int:
+    from touchstone import tracking
+    from touchstone.report.formats import screen as closing
+
+    runs = _of_this_configuration(
+        [_settled(store, parent, run) for run in tracking.latest_children(store, parent.run_id)]
+    )
+    if not runs:
+        tracking.delete_run(store, parent.run_id)
+        if _current.ended:
+            print(
+                "error: no cell of this grid can be run: none of its classifiers does one of its tasks",
+                file=sys.stderr,
+            )
+        return 1
+    missing = [run for run in runs if run.info.status != "FINISHED"]
+    complete = _current.ended and not failed and not missing
+    closing.finish_sweep(store, parent.run_id, runs)
+    tracking.end_run(
+        store, parent.run_id, "FINISHED" if complete else "KILLED" if interrupted else "FAILED"
+    )
+    closing.show_sweep(store, parent.run_id, runs)
+    if not complete:
+        count = (
+            f"{len(missing)} of {len(runs)} cells are missing"
+            if missing and not interrupted
+            else "the sweep is not complete"
+        )
+        print(
+            f"{count}; this runs just what is missing: python run.py -m {shlex.quote(f'{DIR_OVERRIDE}{_current.folder}')} resume"
+        )
+    return 0 if complete else 1
+
+
+def lock_of_cell(store: Store, parent: str, key: str) -> Path:
+    """Return the lock that the process holds which works on a cell."""
+    return store.folder / "locks" / f"{parent}-{key[:16]}.lock"
+
+
+def _of_this_configuration(runs: list[Run]) -> list[Run]:
+    """Leave out cells that a later launch of the sweep ran under another key: the configuration or
+    the data changed in between."""
+    from touchstone import tracking
+
+    latest: dict[str, int] = {}
+    for run in runs:
+        command = run.data.tags.get(tracking.COMMAND, run.info.run_id)
+        latest[command] = max(latest.get(command, 0), int(run.data.tags.get(tracking.LAUNCH, "0")))
+    return [
+        run
+        for run in runs
+        if int(run.data.tags.get(tracking.LAUNCH, "0"))
+        == latest[run.data.tags.get(tracking.COMMAND, run.info.run_id)]
+    ]
+
+
+def _settled(store: Store, parent: Parent, run: Run) -> Run:
+    """Mark a run KILLED that its process left RUNNING; one whose process still works (a job on a
+    cluster) stays as it is."""
+    from touchstone import tracking
+
+    if run.info.status != "RUNNING" or claims.is_held(
+        lock_of_cell(store, parent.run_id, run.data.tags.get(tracking.CELL, ""))
+    ):
+        return run
+    tracking.end_run(store, run.info.run_id, "KILLED")
+    return store.client.get_run(run.info.run_id)

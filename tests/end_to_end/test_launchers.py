@@ -1,0 +1,224 @@
+"""Where cells run: every launcher gives the numbers of the basic one, bit by bit, and computes what
+cells share once."""
+
+import importlib.util
+import os
+import pickle
+import re
+import select
+import signal
+from pathlib import Path
+
+import fake_slurm
+import pandas as pd
+import psutil
+import pytest
+import yaml
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
+from preloaded import run, start
+from report_store import composed
+
+from touchstone import tracking
+from touchstone.run.console import explain
+from touchstone.run.sweep import SweepCallback
+
+SMALL = (
+    "generation.bronze_per_category=10",
+    "generation.bronze_none=10",
+    "tracking.log_models=false",
+)
+GRID = ("-m", "mixture=gold,gold_bronze", "task.gold_patients=3,4", *SMALL)
+TWO_CELLS = ("-m", "mixture=gold,gold_bronze", "task.gold_patients=3", *SMALL)
+
+
+def sweep_of(folder: Path):
+    store = tracking.open_store(None, "two_directions", folder / "mlflow")
+    (parent,) = store.client.search_runs([store.experiment_id], f"tags.`{tracking.KIND}` = 'sweep'")
+    return store, parent
+
+
+def outcome(folder: Path) -> dict[tuple[str, str], tuple[bytes, bytes]]:
+    """(mixture, patients) -> the scores as written and the predictions with their exact scores."""
+    store, parent = sweep_of(folder)
+    assert parent.info.status == "FINISHED"
+    found = {}
+    for cell in tracking.children(store, parent.info.run_id):
+        if cell.info.status != "FINISHED":
+            continue
+        place = Path(cell.info.artifact_uri.removeprefix("file://"))
+        scores = pd.read_parquet(place / "predictions" / "predictions.parquet")["score"]
+        exact = b"".join(row.tobytes() for row in scores)
+        found[cell.data.params["mixture"], cell.data.params["gold_patients"]] = (
+            (place / "tables" / "scores.csv").read_bytes(),
+            exact,
+        )
+    return found
+
+
+@pytest.fixture(scope="module")
+def basic(tmp_path_factory):
+    """The four cells as the basic launcher makes them."""
+    folder = tmp_path_factory.mktemp("basic")
+    done = run(*GRID, cwd=folder)
+    assert done.process.exitcode == 0, done.said()
+    found = outcome(folder)
+    assert len(found) == 4
+    return found
+
+
+def test_joblib_gives_identical_bits_and_computes_shared_stages_once(basic, tmp_path):
+    done = run(*GRID, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", cwd=tmp_path)
+    assert done.process.exitcode == 0 and "Warning" not in done.said(), done.said()
+    assert outcome(tmp_path) == basic
+    logs = "".join(path.read_text() for path in tmp_path.glob("multirun/*/*/*/*.log"))
+    assert logs.count("sentences read and split") == 1 and logs.count("sentences reused") == 3
+    assert (
+        len(re.findall(r"bronze: \d+ examples generated", logs)) == 1
+        and len(re.findall(r"bronze: \d+ examples reused", logs)) == 1
+    )
+    assert {
+        stage.name: len(list(stage.glob("*/stage.json")))
+        for stage in (tmp_path / ".cache").iterdir()
+        if stage.name in ("gold", "bronze")
+    } == {
+        "gold": 1,
+        "bronze": 1,
+    }
+
+
+def test_what_a_job_sends_back_goes_into_a_pipe_at_once():
+    """A worker killed half-way through a longer answer would leave joblib waiting for the rest of
+    it, for ever."""
+    sent = JobReturn(
+        overrides=["mixture=gold"], cfg=composed(), hydra_cfg=composed(), status=JobStatus.COMPLETED
+    )
+    assert len(pickle.dumps(sent)) > select.PIPE_BUF
+    SweepCallback().on_job_end(config=composed(), job_return=sent)
+    assert len(pickle.dumps(sent)) < select.PIPE_BUF and sent.overrides == ["mixture=gold"]
+
+
+def test_a_worker_that_dies_ends_the_sweep_and_resume_finishes_it(basic, tmp_path):
+    running = start(*GRID, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", cwd=tmp_path)
+    running.wait_until_said("macro-F1")
+    workers = [
+        child
+        for child in psutil.Process(running.process.pid).children()
+        if "popen_loky" in " ".join(child.cmdline())
+    ]
+    workers[0].send_signal(signal.SIGKILL)
+    assert running.wait() == 1
+    store, parent = sweep_of(tmp_path)
+    assert parent.info.status == "FAILED"
+    folder = re.search(r"hydra.sweep.dir=(\S+) resume", running.said())[1]
+    done = run("-m", f"hydra.sweep.dir={folder}", "resume", "hydra/launcher=basic", cwd=tmp_path)
+    assert done.process.exitcode == 0 and outcome(tmp_path) == basic, done.said()
+
+
+def test_submitit_runs_each_cell_as_a_job_on_this_machine(basic, tmp_path):
+    done = run(*TWO_CELLS, "hydra/launcher=submitit_local", cwd=tmp_path)
+    assert done.process.exitcode == 0, done.said()
+    assert outcome(tmp_path) == {key: value for key, value in basic.items() if key[1] == "3"}
+    assert len(list(tmp_path.glob("multirun/*/*/.submitit/*/*_log.out"))) == 2
+
+
+def test_slurm_is_asked_for_an_array_with_time_memory_and_partition(basic, tmp_path):
+    environment = fake_slurm.install(tmp_path / "slurm")
+    asked = (
+        "hydra/launcher=submitit_slurm",
+        "hydra.launcher.partition=long",
+        "hydra.launcher.timeout_min=30",
+        "hydra.launcher.mem_gb=4",
+    )
+    done = run(*TWO_CELLS, *asked, cwd=tmp_path, environment=environment)
+    assert done.process.exitcode == 0, done.said() + "".join(
+        path.read_text() for path in (tmp_path / "slurm").glob("task-*.log")
+    )
+    assert outcome(tmp_path) == {key: value for key, value in basic.items() if key[1] == "3"}
+    script = (tmp_path / "slurm" / "submitted.sh").read_text()
+    for flag in (
+        "array=0-1%2",
+        "partition=long",
+        "time=30",
+        "mem=4GB",
+        "cpus-per-task=1",
+        "nodes=1",
+    ):
+        assert f"#SBATCH --{flag}\n" in script, script
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None,
+    reason="ray is not installed: pip install 'touchstone[ray]'",
+)
+def test_ray_runs_six_cells_as_tasks(basic, tmp_path):
+    grid = ("-m", "mixture=gold,gold_bronze", "task.gold_patients=3,4,5", *SMALL)
+    done = run(*grid, "hydra/launcher=ray", "hydra.launcher.ray.init.num_cpus=2", cwd=tmp_path)
+    assert done.process.exitcode == 0, done.said()
+    found = outcome(tmp_path)
+    assert len(found) == 6 and {key: found[key] for key in basic} == basic
+
+
+def test_a_launcher_that_is_not_installed_says_what_to_install():
+    raised = HydraException(
+        "Unknown plugin class : 'hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher'"
+    )
+    assert explain(raised).startswith(
+        "hydra-ray-launcher is not installed: pip install 'touchstone[ray]'"
+    )
+
+
+def test_a_search_sees_dev_only_and_its_trials_carry_what_was_tried(tmp_path):
+    grid = (
+        "-m",
+        "hydra/sweeper=optuna",
+        "hydra.sweeper.n_trials=4",
+        "mixture=gold",
+        "classifier.C=tag(log,interval(0.01,100))",
+        *SMALL,
+    )
+    done = run(*grid, cwd=tmp_path)
+    assert done.process.exitcode == 0, done.said()
+    store, parent = sweep_of(tmp_path)
+    cells = tracking.children(store, parent.info.run_id)
+    dev = {cell.data.params["classifier.C"]: cell.data.metrics["dev/macro_f1"] for cell in cells}
+    (found,) = tmp_path.glob("multirun/*/*/optimization_results.yaml")
+    best = yaml.safe_load(found.read_text())
+    assert len(dev) == 4 and best["best_value"] == pytest.approx(max(dev.values()), abs=1e-4)
+    assert dev[str(best["best_params"]["classifier.C"])] == max(dev.values())
+    assert best["best_value"] not in [cell.data.metrics["test/macro_f1"] for cell in cells]
+
+
+def test_a_search_without_a_dev_set_is_refused(tmp_path):
+    grid = (
+        "-m",
+        "hydra/sweeper=optuna",
+        "mixture=gold",
+        "classifier.C=choice(0.1,1)",
+        "task.dev_fraction=0",
+        *SMALL,
+    )
+    done = run(*grid, cwd=tmp_path)
+    assert done.process.exitcode == 1 and "a search needs a dev set to look at" in done.said(), (
+        done.said()
+    )
+
+
+def pools(threads: int) -> list[int]:
+    os.environ.pop("OMP_NUM_THREADS", None)
+    import numpy as np
+    from threadpoolctl import threadpool_info
+
+    from touchstone.models import limit_threads
+
+    limit_threads(threads)
+    np.ones((64, 64)) @ np.ones((64, 64))
+    return [pool["num_threads"] for pool in threadpool_info()]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_cell_computes_with_the_threads_of_its_configuration_in_a_worker_too(threads):
+    from joblib import Parallel, delayed
+
+    (found,) = Parallel(n_jobs=2)([delayed(pools)(threads)])
+    assert found and set(found) == {threads}

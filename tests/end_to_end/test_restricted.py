@@ -1,0 +1,313 @@
+"""Canaries: words that stand only in restricted text must be nowhere in what a sweep with failures
+wrote, outside the 0600 stores."""
+
+import gzip
+import json
+import random
+import re
+import stat
+from pathlib import Path
+
+import pytest
+from fake_llm_server import FakeLLM
+from grid import run, small_taxonomy
+from preloaded import completed
+
+from touchstone.data.readers.labelled_notes import read_labels
+from touchstone.data.readers.sentences_jsonl import read_sentences
+from touchstone.data.shards import iter_shards
+from touchstone.errors import UserError
+from touchstone.run.console import explain
+from touchstone.schema import GoldFiles, PoolFiles
+
+CANARY = re.compile(rb"(?i)kanarie[a-z]{6}")
+CATEGORIES = ("cognitive_impairment", "coping_strategy", "diagnostic_tests")
+
+
+def canary(random_words: random.Random) -> str:
+    return "kanarie" + "".join(random_words.choices("bcdfghklmnprst", k=6))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    """Fourteen patients and eight pool notes; every sentence holds words of its own that stand
+    nowhere else."""
+    folder = tmp_path_factory.mktemp("restricted_corpus")
+    words = random.Random(0)
+
+    def note(name: str, n: int) -> tuple[str, list[list[int]], list[str]]:
+        text, offsets, labels = "", [], []
+        for number in range(n):
+            sentence = (
+                f"{canary(words).capitalize()} was seen with {canary(words)} on visit {number}."
+            )
+            offsets.append([len(text), len(text) + len(sentence)])
+            text += sentence + " "
+            labels.append(CATEGORIES[number % 3] if number % 2 else "none")
+        return text.strip(), offsets, labels
+
+    gold, labels = [], ["note_id\tsentence\tlabels"]
+    for patient in range(14):
+        text, offsets, names = note(f"P{patient}", 9)
+        gold.append(
+            {
+                "note_id": f"P{patient}-1",
+                "patient_id": f"P{patient}",
+                "note_type": "Note",
+                "text": text,
+                "sentences": offsets,
+            }
+        )
+        labels += [f"P{patient}-1\t{number}\t{name}" for number, name in enumerate(names)]
+    pool = [
+        {
+            "note_id": f"Q{i}",
+            "patient_id": f"Q{i}",
+            "note_type": "Note",
+            "text": note(f"Q{i}", 7)[0],
+        }
+        for i in range(8)
+    ]
+    (folder / "notes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in gold))
+    (folder / "labels.tsv").write_text("\n".join(labels) + "\n")
+    (folder / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pool))
+    return folder
+
+
+def overrides(folder: Path) -> list[str]:
+    return [
+        "corpus.name=ward_notes",
+        "corpus.access=restricted",
+        "corpus.gold.path=notes.jsonl",
+        "corpus.gold.labels=labels.tsv",
+        "corpus.gold.annotators=[]",
+        "corpus.pool.path=pool.jsonl",
+        "task.gold_patients=5",
+        "generation.bronze_per_category=4",
+        "generation.bronze_none=4",
+        "generation.sentences_per_request=4",
+        f"paths.data={folder}",
+    ]
+
+
+class Annotator:
+    """Answers with labels; every third note badly, quoting the note, so that it ends in
+    quarantine."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __call__(self, body: dict) -> str:
+        text = body["messages"][1]["content"]
+        if "<sentences>" not in text:
+            lines = re.findall(r"^(\d+)\. ", text, re.MULTILINE)
+            category = re.search(r"^([a-z_]+) \(", text, re.MULTILINE)
+            labels = [category[1]] if category and "something of the category" in text else []
+            return json.dumps(
+                {
+                    "sentences": [
+                        {"id": int(n), "text": f"written {n} {random.random()}", "labels": labels}
+                        for n in lines
+                    ]
+                }
+            )
+        numbered = re.findall(r"^(\d+)\. (.*)$", text.split("<sentences>")[-1], re.MULTILINE)
+        if "Q3" in text or hash(numbered[0][1]) % 3 == 0:
+            return "I will not label: " + numbered[0][1]  # unusable, and it quotes the note
+        return json.dumps(
+            {
+                "sentences": [
+                    {"id": int(n), "labels": [CATEGORIES[int(n) % 3]], "confidence": "high"}
+                    for n, _ in numbered
+                ]
+            }
+        )
+
+
+@pytest.fixture(scope="module")
+def written(corpus, tmp_path_factory):
+    """A sweep with a quarantined answer, failing cells and debug output; returns (folder, stdout +
+    stderr)."""
+    folder = tmp_path_factory.mktemp("restricted_run")
+    with FakeLLM(answer=Annotator()) as server:
+        llm = ["llm=vllm", f"llm.endpoint={server.url}", "llm.model=fake", "llm.timeout_s=20"]
+        done = run(
+            "-m",
+            "mixture=gold,gold_silver,silver",
+            "classifier=tfidf_logreg,llm",
+            "prompt=guideline_fewshot",
+            *llm,
+            *overrides(corpus),
+            cwd=folder,
+        )
+        wrong = completed(
+            "mixture=gold",
+            "corpus.gold.text_field=nope",
+            *llm,
+            *overrides(corpus),
+            "debug=true",
+            cwd=folder,
+        )
+    refused = completed(
+        "mixture=silver", "llm=openai", "llm.api_key_env=null", *overrides(corpus), cwd=folder
+    )
+    exported = completed("mixture=silver", "llm=batch_file", *overrides(corpus), cwd=folder)
+    assert wrong.returncode == 1 and refused.returncode == 1 and exported.returncode == 1
+    assert "gold_silver" in done.stdout, done.stderr
+    return folder, {"sweep": done, "wrong": wrong, "refused": refused, "exported": exported}
+
+
+def test_no_canary_is_in_anything_that_was_printed(written):
+    _, runs = written
+    for name, done in runs.items():
+        found = CANARY.findall((done.stdout + done.stderr).encode())
+        assert not found, (name, len(found))
+
+
+def test_no_canary_is_in_any_byte_outside_the_private_stores(written):
+    folder, _ = written
+    leaking, private = [], 0
+    for path in folder.rglob("*"):
+        if not path.is_file() or not CANARY.search(path.read_bytes()):
+            continue
+        if stat.S_IMODE(path.stat().st_mode) == 0o600 and path.is_relative_to(folder / ".cache"):
+            private += 1
+        else:
+            leaking.append(str(path.relative_to(folder)))
+    assert not leaking
+    assert private, "the search must be able to find canaries where they may be"
+
+
+@pytest.fixture
+def leaked(tmp_path):
+    """A function that reads a corpus and returns the message of the error that ends it, after
+    looking for canaries in it."""
+
+    def read(read_corpus, said: str) -> str:
+        with pytest.raises(UserError, match=said) as caught:
+            read_corpus()
+        told = explain(caught.value)
+        assert not CANARY.search(told.encode()), told
+        return told
+
+    return read
+
+
+SENTENCE = "Kanariebcdfgh was seen with kanariemnprst."
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"labels_field": "text"},
+            r'gold.jsonl, line 1: no category "\[42 characters, sha256 [0-9a-f]{8}\]". There are: falls, memory',
+        ),
+        (
+            {"doc_field": "long"},
+            r'gold.jsonl, line 1: field "long" must be an id, at most 100 characters in one line',
+        ),
+        ({"patient_field": "lines"}, r'gold.jsonl, line 1: field "lines" must be an id'),
+        (
+            {"doc_field": "nope"},
+            r'no field "nope" \(fields: doc_id, text, labels, long, lines, \[42 characters',
+        ),
+    ],
+)
+def test_a_wrong_field_shows_no_text(tmp_path, leaked, changes, said):
+    row = {
+        "doc_id": "d1",
+        "text": SENTENCE,
+        "labels": [],
+        "long": SENTENCE * 3,
+        "lines": SENTENCE.replace(" ", "\n"),
+        SENTENCE: 1,
+    }
+    (tmp_path / "gold.jsonl").write_text(json.dumps(row) + "\n")
+    gold = GoldFiles(**{"reader": "sentences_jsonl", "path": "gold.jsonl", **changes})
+    assert "gold.jsonl" in leaked(lambda: read_sentences(gold, small_taxonomy(), tmp_path), said)
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "reader"),
+    [
+        *(
+            (name, field, "notes")
+            for name in ("notes.csv", "notes.tsv", "notes.csv.gz")
+            for field in ("note_id", "text")
+        ),
+        *((name, "text", "noteevents") for name in ("notes.csv", "notes.csv.gz")),
+    ],
+)
+def test_notes_without_a_header_show_no_text(tmp_path, leaked, name, field, reader):
+    content = "\n".join(f"{n}{',' if 'csv' in name else chr(9)}{SENTENCE}" for n in range(3)) + "\n"
+    (tmp_path / name).write_bytes(
+        gzip.compress(content.encode()) if name.endswith("gz") else content.encode()
+    )
+    pool = PoolFiles(reader=reader, id_field="0" if field == "text" else "note_id")
+    told = leaked(
+        lambda: list(iter_shards(tmp_path / name, pool, 0, shown=False)), r"\[42 characters, sha256"
+    )
+    assert "has the file no header line?" in told and "text_field=Kan" not in told
+
+
+def test_a_label_file_without_a_header_shows_no_text(tmp_path, leaked):
+    (tmp_path / "labels.tsv").write_text(f"n1\t0\t{SENTENCE}\nn1\t1\t{SENTENCE}\n")
+    assert "labels.tsv" in leaked(
+        lambda: read_labels(tmp_path / "labels.tsv", ["n1/0"], small_taxonomy()),
+        "a label file is a TSV with note_id, sentence, labels",
+    )
+    (tmp_path / "labels.tsv").write_text(f"note_id\tsentence\tlabels\n{SENTENCE}\t0\tnone\n")
+    assert "labels.tsv" in leaked(
+        lambda: read_labels(tmp_path / "labels.tsv", ["n1/0"], small_taxonomy()),
+        r"no note \[42 characters",
+    )
+    (tmp_path / "labels.tsv").write_text(f"note_id\tsentence\tlabels\nn1\t{SENTENCE}\tnone\n")
+    assert "labels.tsv" in leaked(
+        lambda: read_labels(tmp_path / "labels.tsv", ["n1/0"], small_taxonomy()),
+        r"note n1 has no sentence \[42 characters",
+    )
+
+
+def test_an_id_column_of_text_is_refused_by_the_mimic_reader(tmp_path, leaked):
+    (tmp_path / "notes.csv").write_text(
+        f'note_id,subject_id,note_type,text\n"{SENTENCE * 3}",1,DS,x\n'
+    )
+    pool = PoolFiles(reader="mimic_iv_note")
+    told = leaked(
+        lambda: list(iter_shards(tmp_path / "notes.csv", pool, 0, shown=False)),
+        'the column "note_id" must hold ids',
+    )
+    assert "notes.csv" in told
+
+
+def test_private_folders_are_closed_to_others(written):
+    folder, _ = written
+    for path in [folder / ".cache", *(p for p in (folder / ".cache").rglob("*") if p.is_dir())]:
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+def test_digests_and_counts_are_logged_instead(written):
+    import pandas as pd
+
+    folder, _ = written
+    training = [pd.read_parquet(path) for path in (folder / "mlflow").rglob("training.parquet")]
+    assert training and all(
+        text.startswith("[") and "sha256" in text for frame in training for text in frame["text"]
+    )
+
+
+def test_a_remote_llm_and_an_export_without_purpose_are_refused_before_anything_is_sent(written):
+    _, runs = written
+    assert "restricted" in runs["refused"].stderr and "nothing was sent" in runs["refused"].stderr
+    assert "purpose" in runs["exported"].stderr
+
+
+def test_text_is_logged_only_on_request(corpus, tmp_path):
+    done = completed(
+        "mixture=gold", "tracking.log_restricted_text=true", *overrides(corpus), cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert any(
+        CANARY.search(path.read_bytes()) for path in (tmp_path / "mlflow").rglob("training.parquet")
+    )

@@ -1,0 +1,219 @@
+"""Clustered bootstrap: against a slow loop that repeats the examples, and by simulation of its
+coverage."""
+
+import numpy as np
+import pytest
+from evaluation_data import CATEGORIES, counts, indicators, patients, population
+from scipy import stats
+from sklearn.metrics import f1_score
+
+from touchstone.errors import UserError
+from touchstone.evaluate.auc import auc
+from touchstone.evaluate.counts import Counts, from_indicators
+from touchstone.evaluate.intervals import (
+    auc_interval,
+    bootstrap,
+    bounds,
+    covers,
+    intervals,
+    resamples,
+    standard_error,
+    tail,
+)
+from touchstone.evaluate.metrics import columns, headline, scores
+
+
+def test_resamples_draw_as_many_clusters_as_there_are():
+    weights = resamples(7, 500, np.random.default_rng(0))
+    assert weights.shape == (500, 7)
+    assert (weights.sum(axis=1) == 7).all()
+    assert weights.mean(axis=0) == pytest.approx(np.ones(7), abs=0.15)
+    # multinomial: each cluster is binomial(7, 1/7)
+    assert weights.var() == pytest.approx(7 * (1 / 7) * (6 / 7), rel=0.1)
+
+
+def test_bootstrap_equals_scoring_the_repeated_examples():
+    rng = np.random.default_rng(0)
+    true, pred = indicators(rng)
+    clusters = np.array(patients(rng))
+    counts_ = from_indicators(true, pred, clusters, CATEGORIES)
+    weights = resamples(len(counts_.clusters), 20, rng)
+    draws = bootstrap(counts_, weights)
+    name = columns(CATEGORIES)["name"].tolist()
+    for row, draw in zip(weights, draws, strict=True):
+        rows = np.concatenate(
+            [
+                np.repeat(np.flatnonzero(clusters == c), n)
+                for c, n in zip(counts_.clusters, row, strict=True)
+            ]
+        )
+        assert draw[name.index("macro_f1")] == pytest.approx(
+            f1_score(true[rows], pred[rows], average="macro")
+        )
+        assert draw[name.index("f1/b")] == pytest.approx(f1_score(true[rows, 1], pred[rows, 1]))
+
+
+def test_bootstrap_in_chunks_is_the_same(monkeypatch):
+    from touchstone.evaluate import intervals as module
+
+    seeds = [counts(np.random.default_rng(0))] * 2
+    weights = resamples(12, 50, np.random.default_rng(1))
+    whole = bootstrap(seeds, weights)
+    monkeypatch.setattr(module, "CHUNK", 200)
+    np.testing.assert_array_equal(bootstrap(seeds, weights), whole)
+
+
+def test_one_seed_repeats_and_another_differs():
+    counts_ = counts(np.random.default_rng(0))
+    table, again, other = (
+        intervals(counts_, rng=np.random.default_rng(seed), n_resamples=200) for seed in (5, 5, 6)
+    )
+    assert table.equals(again)
+    assert not table.equals(other)
+    assert (table["value"] == other["value"]).all()
+
+
+def test_interval_table_holds_every_score_inside_its_interval():
+    counts_ = counts(np.random.default_rng(0))
+    table = intervals(counts_, rng=np.random.default_rng(0))
+    assert list(table.columns) == ["scope", "category", "metric", "value", "low", "high"]
+    assert len(table) == 3 * (3 + len(CATEGORIES))
+    assert ((table["low"] < table["value"]) & (table["value"] < table["high"])).all()
+    macro = table[(table["scope"] == "macro") & (table["metric"] == "f1")].iloc[0]
+    assert macro["value"] == headline(counts_)["macro_f1"]
+
+
+def test_more_level_is_wider_and_expanded_is_wider_than_percentile():
+    counts_ = counts(np.random.default_rng(0))
+
+    def width(**options):
+        table = intervals(counts_, rng=np.random.default_rng(0), **options)
+        return (table["high"] - table["low"]).mean()
+
+    assert width(level=0.8) < width(level=0.95) < width(level=0.99)
+    assert width(method="percentile") < width(method="expanded")
+    with pytest.raises(UserError, match="no interval method"):
+        width(method="bca")
+    with pytest.raises(UserError, match="must be between 0 and 1"):
+        width(level=95)
+
+
+def test_expanded_tail_is_that_of_hesterberg():
+    # Hesterberg 2015, section 4.4: for n = 10, alpha/2 = 0.025 becomes Phi(-sqrt(10/9) * 2.262) =
+    # 0.0085
+    assert tail(10, 0.95) == pytest.approx(stats.norm.cdf(-np.sqrt(10 / 9) * 2.262157), rel=1e-6)
+    assert tail(10_000, 0.95) == pytest.approx(0.025, abs=1e-4)
+    assert tail(10, 0.95, "percentile") == pytest.approx(0.025)
+
+
+def test_bounds_leave_out_undefined_resamples():
+    rng = np.random.default_rng(0)
+    draws = rng.random((500, 3))
+    draws[rng.random(500) < 0.3, 1] = np.nan
+    draws[:, 2] = np.nan
+    low, high = bounds(draws, 9, 0.9, "percentile")
+    expected = np.nanquantile(draws[:, :2], [0.05, 0.95], axis=0)
+    assert low[:2] == pytest.approx(expected[0])
+    assert high[:2] == pytest.approx(expected[1])
+    assert np.isnan(low[2]) and np.isnan(high[2])
+    assert standard_error(draws)[:2] == pytest.approx(np.nanstd(draws[:, :2], axis=0))
+    assert np.isnan(standard_error(draws)[2])
+
+
+def test_a_single_cluster_has_no_interval():
+    counts_ = from_indicators(*indicators(np.random.default_rng(0)), ["p"] * 300, CATEGORIES)
+    table = intervals(counts_, rng=np.random.default_rng(0), n_resamples=50)
+    assert table["value"].notna().all()
+    assert table["low"].isna().all() and table["high"].isna().all()
+
+
+def test_seeds_are_averaged_before_the_interval_is_taken():
+    rng = np.random.default_rng(0)
+    true, _ = indicators(rng)
+    clusters = patients(rng)
+    seeds = [
+        from_indicators(true, true ^ (rng.random(true.shape) < 0.2), clusters, CATEGORIES)
+        for _ in range(4)
+    ]
+    weights = resamples(12, 30, rng)
+    assert bootstrap(seeds, weights) == pytest.approx(
+        np.mean([bootstrap(seed, weights) for seed in seeds], axis=0)
+    )
+
+
+def test_auc_interval():
+    rng = np.random.default_rng(0)
+    true = rng.random(400) < 0.4
+    seeds = [true + rng.normal(0, 1, 400) for _ in range(2)]
+    clusters = patients(rng, 400, 40)
+    value, low, high = auc_interval(
+        true, seeds, clusters, rng=np.random.default_rng(1), n_resamples=500
+    )
+    assert value == pytest.approx(np.mean([auc(true, score) for score in seeds]))
+    assert low < value < high
+    assert (value, low, high) == auc_interval(
+        true, seeds, clusters, rng=np.random.default_rng(1), n_resamples=500
+    )
+    assert (
+        low != auc_interval(true, seeds, clusters, rng=np.random.default_rng(2), n_resamples=500)[1]
+    )
+
+
+def test_caption_says_what_the_interval_covers():
+    assert "the 16 test patients, mean of 3 seeds" in covers(16, "patients", 3, 2000)
+    assert "2,000 bootstrap resamples" in covers(16, "patients", 3, 2000)
+    assert "one seed" in covers(5, "documents", 1, 100)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_patients", [16, 40])
+def test_coverage_of_the_95_percent_interval(n_patients):
+    """800 test sets from one population: the true score lies in about 95 % of their intervals; rare
+    categories may fall short."""
+    rng = np.random.default_rng(7)
+    truth = scores(population(rng, 200_000)[0].total)
+    inside, defined = np.zeros(len(truth)), np.zeros(len(truth))
+    for _ in range(800):
+        counts_ = population(rng, n_patients)[0]
+        table = intervals(counts_, rng=rng, n_resamples=1000)
+        ok = table["value"].notna().to_numpy()
+        inside += np.where(ok, (table["low"] <= truth) & (truth <= table["high"]), 0)
+        defined += ok
+    coverage = dict(zip(columns(CATEGORIES)["name"], inside / defined, strict=True))
+    for name in ("macro_f1", "micro_f1", "weighted_f1", "f1/a", "micro_precision", "micro_recall"):
+        assert 0.92 <= coverage[name] <= 0.985, (name, coverage)
+    assert coverage["f1/c"] >= 0.87  # about 1.6 sentences a patient
+
+
+@pytest.mark.slow
+def test_resampling_sentences_instead_of_patients_is_too_narrow():
+    """Why clusters: the same simulation with every sentence its own cluster covers far less than it
+    says."""
+    rng = np.random.default_rng(8)
+    n_patients, n_sentences, inside = 16, 40, 0
+
+    def draw(n):
+        hard = np.repeat(rng.beta(2, 2, n), n_sentences)
+        true = rng.random(n * n_sentences) < 0.4
+        return true, true & (rng.random(n * n_sentences) < hard)
+
+    def f1_of(true, pred):
+        return 2 * (true & pred).sum() / (true.sum() + pred.sum())
+
+    truth = f1_of(*draw(50_000))
+    for _ in range(300):
+        true, pred = draw(n_patients)
+        row = intervals(
+            from_indicators(true, pred, range(len(true)), ["a"]), rng=rng, n_resamples=300
+        ).iloc[5]
+        assert (row["scope"], row["metric"]) == ("micro", "f1")
+        inside += row["low"] <= truth <= row["high"]
+    assert inside / 300 < 0.75
+
+
+def test_counts_are_not_changed_by_scoring():
+    counts_ = counts(np.random.default_rng(0))
+    before = counts_.values.copy()
+    intervals(counts_, rng=np.random.default_rng(0), n_resamples=10)
+    assert isinstance(counts_, Counts)
+    np.testing.assert_array_equal(counts_.values, before)

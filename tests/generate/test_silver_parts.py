@@ -1,0 +1,143 @@
+"""Data-to-label over a pool in parts: the same silver as in one, and a run that was stopped goes on
+with the part it was at."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from fake_annotator import NUMBERED
+from fake_llm_server import FakeLLM
+from grid import alzheimer, group, prompt_config
+
+from touchstone.data import shards
+from touchstone.data.corpus import read_pool
+from touchstone.data.examples import examples
+from touchstone.digest import digest_rows
+from touchstone.errors import EstimateOnly, PendingRequests, UserError
+from touchstone.generate import stages
+from touchstone.generate.prompts import prompt_of
+from touchstone.schema import CorpusConfig, GenerationConfig, LLMConfig
+
+NONE = examples([])
+
+
+def label(body: dict) -> str:
+    lines = NUMBERED.findall(body["messages"][-1]["content"])
+    labels = [["cognitive_impairment"] * ("memory" in text) for _, text in lines]
+    return json.dumps(
+        {
+            "sentences": [
+                {"id": int(n), "labels": found, "confidence": "high"}
+                for (n, _), found in zip(lines, labels, strict=True)
+            ]
+        }
+    )
+
+
+def setting(folder: Path, **llm) -> stages.Setting:
+    settings = {
+        "name": "fake",
+        "backend": "openai",
+        "model": "fake-1",
+        "endpoint": "http://127.0.0.1:9/v1",
+        "structured": "json_schema",
+    }
+    return stages.Setting(
+        prompt=prompt_of(prompt_config("guideline"), alzheimer(), "multiclass"),
+        llm=LLMConfig(**{**settings, "max_tokens": 500, "batch_dir": str(folder / "batch"), **llm}),
+        generation=group("generation", "default", GenerationConfig),
+        cache=folder / "cache",
+        corpus="ad_demo",
+        restricted=False,
+    )
+
+
+def pool(folder: Path, **changes):
+    corpus = group("corpus", "ad_demo", CorpusConfig)
+    for name, value in changes.items():
+        setattr(corpus.pool, name, value)
+    return read_pool(corpus, 0, None, folder / "cache", NONE)
+
+
+@pytest.fixture
+def in_parts(monkeypatch):
+    """60 notes in 9 parts."""
+    monkeypatch.setattr(shards, "SHARD_NOTES", 7)
+
+
+def test_parts_make_the_silver_of_the_whole(tmp_path, monkeypatch):
+    with FakeLLM(answer=label) as server:
+        whole = stages.silver(
+            setting(tmp_path / "whole", endpoint=server.url), pool(tmp_path / "whole").parts(), NONE
+        )
+        monkeypatch.setattr(shards, "SHARD_NOTES", 7)
+        parts = stages.silver(
+            setting(tmp_path / "parts", endpoint=server.url), pool(tmp_path / "parts").parts(), NONE
+        )
+        calls = server.calls
+        again = stages.silver(
+            setting(tmp_path / "parts", endpoint=server.url), pool(tmp_path / "parts").parts(), NONE
+        )
+        assert server.calls == calls
+    content = ["example_id", "text", "labels", "origin"]
+    assert len(whole.dataset) > 1000 and whole.dataset.frame["labels"].map(bool).any()
+    assert digest_rows(parts.dataset.frame[content].to_dict("records")) == digest_rows(
+        whole.dataset.frame[content].to_dict("records")
+    )
+    made, of_whole = parts.dataset.provenance, whole.dataset.provenance
+    assert (made["n_requests"], made["served_models"]) == (
+        of_whole["n_requests"],
+        of_whole["served_models"],
+    )
+    assert sorted(made["answer_keys"]) == sorted(of_whole["answer_keys"])
+    assert (parts.usage.sent, parts.usage.prompt_tokens) == (
+        whole.usage.sent,
+        whole.usage.prompt_tokens,
+    )
+    assert again.reused and again.usage.sent == 0 and again.dataset.digest == parts.dataset.digest
+
+
+def test_a_stopped_run_goes_on_with_the_part_it_was_at(tmp_path, in_parts):
+    with FakeLLM(answer=label, latency=0.001) as server:
+        parts = pool(tmp_path).parts()
+
+        def cut():
+            for number, part in enumerate(parts):
+                if number == 4:
+                    raise KeyboardInterrupt
+                yield part
+
+        with pytest.raises(KeyboardInterrupt):
+            stages.silver(setting(tmp_path, endpoint=server.url), cut(), NONE)
+        before = server.calls
+        made = stages.silver(setting(tmp_path, endpoint=server.url), pool(tmp_path).parts(), NONE)
+        assert 0 < before < server.calls == made.dataset.provenance["n_requests"]
+    assert len(list((tmp_path / "cache" / "silver").glob("*/stage.json"))) == 9
+
+
+def test_all_parts_are_exported_and_estimated_before_the_stop(tmp_path, in_parts):
+    with pytest.raises(PendingRequests, match="60 requests in all, in 9 files") as stop:
+        stages.silver(
+            setting(tmp_path, backend="batch_file", endpoint="file"), pool(tmp_path).parts(), NONE
+        )
+    assert (
+        stop.value.n
+        == 60
+        == sum(len(Path(path).read_text().splitlines()) for path in stop.value.paths)
+    )
+    with pytest.raises(EstimateOnly) as stop:
+        stages.silver(setting(tmp_path, estimate_only=True), pool(tmp_path).parts(), NONE)
+    (row,) = stop.value.estimate
+    assert (row.stage, row.requests, row.calls, row.completion_tokens) == (
+        "data_to_label",
+        60,
+        60,
+        60 * 500,
+    )
+
+
+def test_a_pool_in_which_nothing_is_asked_about_is_told(tmp_path, in_parts):
+    with pytest.raises(UserError, match="the pool has no sentences to label"):
+        stages.silver(setting(tmp_path), pool(tmp_path, candidates="no such words").parts(), NONE)

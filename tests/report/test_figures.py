@@ -1,0 +1,193 @@
+"""Figures: vector and the same bytes every time, told apart without colour, and drawn from what
+stands in the tables."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import report_store as made
+
+from touchstone.data.examples import examples
+from touchstone.report.comparisons import SCREEN, compared
+from touchstone.report.figures import draw as figures
+from touchstone.report.figures import study as drawings
+from touchstone.report.figures.draw import embedding
+from touchstone.report.figures.scores_svg import scores_svg
+from touchstone.report.grid import collect
+from touchstone.report.tables.curves import curve_table, curves, equivalent_table
+
+ROWS = [
+    {"name": n, "mixture": n, "value": v, "low": v - 0.1, "high": v + 0.1, "mark": "*"}
+    for n, v in (("gold", 0.5), ("gold_silver", 0.6))
+]
+
+
+def frame(source: str, *texts: str) -> pd.DataFrame:
+    return examples(
+        {
+            "example_id": f"{source}{i}",
+            "text": t,
+            "labels": ["memory"] if i % 2 else [],
+            "source": source,
+            "doc_id": "d",
+            "patient_id": "p",
+        }
+        for i, t in enumerate(texts)
+    )
+
+
+SENTENCES = (
+    "She forgets names.",
+    "Lungs are clear today.",
+    "He lost his way home again.",
+    "No fever, eating well.",
+    "Repeats the same question.",
+)
+
+
+def test_a_figure_is_saved_as_vector_pdf_and_png_the_same_bytes_each_time(tmp_path):
+    for folder in ("a", "b"):
+        figures.save(figures.score_figure({"task, F1": ROWS}), tmp_path / folder, "scores")
+    for suffix in ("pdf", "png"):
+        one, other = (
+            (tmp_path / folder / f"scores.{suffix}").read_bytes() for folder in ("a", "b")
+        )
+        assert one == other and len(one) > 2000
+    assert b"/Type3" not in (tmp_path / "a" / "scores.pdf").read_bytes(), (
+        "journals refuse Type 3 fonts"
+    )
+
+
+def test_series_are_told_apart_by_marker_and_line_not_by_colour_alone():
+    styles = [figures.series(name) for name in figures.SERIES]
+    assert (
+        len({colour for colour, _, _ in styles})
+        == len({marker for _, marker, _ in styles})
+        == len(styles)
+    )
+    assert figures.series("gold_repeated")[0] not in {
+        colour for name, (colour, _, _) in figures.SERIES.items() if name != "zero_shot"
+    }
+
+
+def test_svg_stands_in_a_page_without_size_of_its_own():
+    text = figures.svg(figures.score_figure({"t": ROWS}))
+    assert text.startswith("<svg") and "viewBox" in text and "<metadata" not in text
+    assert " width=" not in text.partition(">")[0] and " height=" not in text.partition(">")[0]
+
+
+def test_the_quick_figure_shows_every_row_and_the_line_of_gold():
+    text = scores_svg({"task <1>, F1": ROWS})
+    assert (
+        text.count("<circle") == 2
+        and text.count("stroke-dasharray") == 1
+        and "task &lt;1&gt;, F1" in text
+        and "0.600 *" in text
+    )
+
+
+def test_a_filled_dot_is_a_significant_change():
+    changes = pd.DataFrame(
+        [
+            ("gold_silver", "Memory", 0.1, 0.05, 0.2, "*"),
+            ("gold_silver", "Falls", 0.1, -0.1, 0.2, ""),
+        ],
+        columns=["mixture", "category", "change", "low", "high", "mark"],
+    )
+    (ax,) = [
+        ax for ax in figures.gain_figure(changes, ["Memory", "Falls"]).axes if ax.get_visible()
+    ]
+    fills = [
+        line.get_markerfacecolor()
+        for line in ax.lines
+        if line.get_marker() not in ("None", None, "")
+    ]
+    assert fills == [figures.SERIES["gold_silver"][0], "white"]
+
+
+def test_confusion_matrices_stand_side_by_side_on_one_scale():
+    table = pd.DataFrame({"gold": ["a", "none"], "a": [8, 1], "none": [2, 9]})
+    figure = figures.confusion_figure(table, table, titles=("gold", "gold_silver"))
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["gold", "gold_silver"]
+    assert {ax.images[0].get_clim() for ax in figure.axes} == {(0, 1)} and [
+        t.get_text() for t in figure.axes[0].texts
+    ] == [
+        "8",
+        "2",
+        "1",
+        "9",
+    ]
+
+
+def test_the_data_figure_counts_words_and_categories():
+    figure = figures.data_figure(
+        {"gold": frame("gold", *SENTENCES), "bronze": frame("bronze", *SENTENCES[:2])},
+        {"memory": "Memory"},
+    )
+    _, right = figure.axes
+    assert [
+        line.get_xdata().tolist() if hasattr(line.get_xdata(), "tolist") else list(line.get_xdata())
+        for line in right.lines
+    ] == [
+        [pytest.approx(0.4), pytest.approx(0.6)],
+        [pytest.approx(0.5), pytest.approx(0.5)],
+    ]
+
+
+def test_the_map_is_the_same_each_time_and_samples_large_sources(monkeypatch):
+    monkeypatch.setattr(embedding, "SAMPLE", 4)
+    frames = {"gold": frame("gold", *SENTENCES), "bronze": frame("bronze", *SENTENCES[:3])}
+    first, method = embedding.positions(frames)
+    assert first.equals(embedding.positions(frames)[0]) and first[
+        "source"
+    ].value_counts().to_dict() == {"gold": 4, "bronze": 3}
+    assert "TF-IDF" in method and np.isfinite(first[["x", "y"]].to_numpy()).all()
+    assert [ax.get_title(loc="left") for ax in figures.map_figure(first, method).axes] == [
+        "gold (4)",
+        "bronze (3)",
+    ]
+
+
+@pytest.fixture(scope="module")
+def curve():
+    """Gold at two sizes, and gold with silver at the smaller: what a learning curve needs."""
+    store = made.empty_study("a_curve")
+    parent = made.log_sweep(store, "a_curve")
+    for patients, mixture, skill in ((5, "gold", 0.5), (20, "gold", 0.7), (5, "gold_silver", 0.6)):
+        asked = (
+            "study=a_curve",
+            "task=ad_multiclass",
+            f"task.gold_patients={patients}",
+            f"mixture={mixture}",
+            "seeds=2",
+        )
+        made.log(store, parent, *asked, cache=made.cache(), skill=skill)
+    grid = collect(store, "a_curve")
+    return grid, compared(grid, SCREEN)
+
+
+def test_a_mixture_is_worth_gold_between_the_sizes_whose_scores_enclose_it(curve):
+    grid, scores = curve
+    (found,) = curves(grid)
+    small, large = found.gold
+    assert small < large and list(found.mixtures) == ["gold_silver"]
+    (row,) = equivalent_table(grid, scores, SCREEN).rows
+    worth = row.entries["worth"]
+    assert (
+        small < worth.value < large
+        and worth.low <= worth.value <= worth.high
+        and len(worth.runs) == 3
+    )
+    assert row.entries["n_gold"].value == small and row.entries["added"].value == pytest.approx(
+        worth.value - small
+    )
+    assert " to " in worth.word and row.entries["added"].word.startswith("+")
+
+
+def test_the_curve_table_has_a_row_for_each_size_and_a_figure_with_bands(curve):
+    grid, scores = curve
+    table = curve_table(grid, scores)
+    assert [row.labels[1] for row in table.rows] == ["5 patients", "20 patients"]
+    assert "gold_silver" in table.rows[0].entries and "gold_silver" not in table.rows[1].entries
+    figure = drawings.curve_figure(grid, scores)
+    (ax,) = figure.axes
+    assert len(ax.collections) == 2 and ax.get_xscale() == "log" and ax.get_ylabel() == "macro F1"
