@@ -161,7 +161,7 @@ def segmentation(path: Path) -> dict[str, float]:
 
     pool = PoolFiles(reader="noteevents", categories=list(CATEGORIES), keep=KEEP)
     shards, size = [], 0.0
-    for shard in iter_shards(path, pool, 0, size=500, shown=False):
+    for shard in iter_shards(path, pool, 0, size=500):
         shards.append(shard)
         size += shard.notes["text"].str.len().sum() / 1e6
         if size >= SEGMENTED_MB:

@@ -2,6 +2,8 @@
 what takes long comes first."""
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,3 +47,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _name(item: pytest.Item) -> str:
     return item.path.relative_to(Path(__file__).parent).with_suffix("").as_posix()
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working folder of a user; what is imported from it is forgotten afterwards."""
+    from touchstone import plugins
+
+    monkeypatch.chdir(tmp_path)
+    modules, path, known = dict(sys.modules), list(sys.path), dict(plugins._imported)
+    yield tmp_path
+    sys.path[:] = path
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
+    sys.modules.update(
+        {name: module for name, module in modules.items() if name not in sys.modules}
+    )
+    plugins._imported.clear()
+    plugins._imported.update(known)

@@ -14,7 +14,7 @@ from grid import run, small_taxonomy
 from preloaded import completed
 
 from touchstone.data.readers.labelled_notes import read_labels
-from touchstone.data.readers.sentences_jsonl import read_sentences
+from touchstone.data.readers.sentences_jsonl import read as read_sentences
 from touchstone.data.shards import iter_shards
 from touchstone.errors import UserError
 from touchstone.run.console import explain
@@ -245,9 +245,7 @@ def test_notes_without_a_header_show_no_text(tmp_path, leaked, name, field, read
         gzip.compress(content.encode()) if name.endswith("gz") else content.encode()
     )
     pool = PoolFiles(reader=reader, id_field="0" if field == "text" else "note_id")
-    told = leaked(
-        lambda: list(iter_shards(tmp_path / name, pool, 0, shown=False)), r"\[42 characters, sha256"
-    )
+    told = leaked(lambda: list(iter_shards(tmp_path / name, pool, 0)), r"\[42 characters, sha256")
     assert "has the file no header line?" in told and "text_field=Kan" not in told
 
 
@@ -275,7 +273,7 @@ def test_an_id_column_of_text_is_refused_by_the_mimic_reader(tmp_path, leaked):
     )
     pool = PoolFiles(reader="mimic_iv_note")
     told = leaked(
-        lambda: list(iter_shards(tmp_path / "notes.csv", pool, 0, shown=False)),
+        lambda: list(iter_shards(tmp_path / "notes.csv", pool, 0)),
         'the column "note_id" must hold ids',
     )
     assert "notes.csv" in told

@@ -15,17 +15,17 @@ from typing import Any
 
 import pandas as pd
 
+from touchstone import plugins
 from touchstone.cache import cached
+from touchstone.data import readers
 from touchstone.data.examples import check, read_parquet, write_parquet
 from touchstone.data.files import find, fold_file
 from touchstone.data.split import assign_splits, split_table
 from touchstone.digest import digest_input, digest_rows
-from touchstone.errors import UserError, no_such
+from touchstone.errors import UserError
 from touchstone.schema import CorpusConfig, GoldFiles, TaskConfig
 from touchstone.taxonomy import Taxonomy
 
-GOLD_READERS = ("labelled_notes", "sentences_jsonl", "bio_tsv", "relation_tsv")
-POOL_READERS = ("notes", "noteevents", "mimic_iv_note", "rest_of_train")
 GOLD_FILES = ("path", "labels", "train", "dev", "test")
 GOLD_VERSION = 2  # 2: a column that a header names twice, and an id as long as a text, are refused
 log = logging.getLogger(__name__)
@@ -69,18 +69,21 @@ def read_gold(
         raise UserError(
             f"corpus={corpus.name} has no expert labels (gold); it can only be a pool. Give it gold files, or choose another corpus"
         )
-    files = _gold_files(corpus.gold, data_folder)
+    gold = corpus.gold
+    files = _gold_files(gold, data_folder)
     digests = {name: digest_input(path) for name, path in files.items()}
     key = {
         "corpus": corpus.name,
-        "gold": asdict(corpus.gold),
+        "gold": asdict(gold),
         "files": digests,
         "categories": list(taxonomy.ids),
         "split": [task.test_fraction, task.dev_fraction, task.split_seed],
+        **_code(corpus.gold.reader),
     }
+    restricted = corpus.access == "restricted"
 
     def compute() -> tuple[pd.DataFrame, dict[str, Any]]:
-        frame, counted = _read_gold(corpus.gold, taxonomy, data_folder)
+        frame, counted = readers.read_gold_files(gold, taxonomy, data_folder, restricted=restricted)
         check(frame, taxonomy.ids)
         frame = assign_splits(
             frame,
@@ -140,17 +143,16 @@ def read_pool(
         For a corpus without a pool, an unknown reader, or a missing file.
     """
     from touchstone.data import shards
-    from touchstone.data.pool import sentences_of_examples
+    from touchstone.data.readers import rest_of_train as rest
 
     pool = corpus.pool
     if pool is None:
         raise UserError(
             f"corpus={corpus.name} has no unlabelled pool for data-to-label; set corpus.pool, or choose a mixture without silver"
         )
-    if pool.reader not in POOL_READERS:
-        raise UserError(f"corpus.pool.reader: {no_such('reader', pool.reader, POOL_READERS)}")
-    if pool.reader == "rest_of_train":
-        sentences = sentences_of_examples(rest_of_train, pool, seed)
+    if pool.reader == readers.REST_OF_TRAIN:
+        readers.check_keys(readers.POOL, pool, rest.sentences, "POOL_KEYS")
+        sentences = rest.sentences(rest_of_train, pool, seed)
         return Pool(
             {"sentences": digest_rows(sentences.to_dict("records"))},
             lambda: _counted(corpus, [sentences]),
@@ -159,14 +161,18 @@ def read_pool(
         raise UserError(
             f"corpus.pool.path=null: corpus.pool.reader={pool.reader} needs a file of notes"
         )
-    path = find(pool.path, data_folder)
+    readers.pool_reader(pool)
+    path, restricted = find(pool.path, data_folder), corpus.access == "restricted"
 
     def parts() -> Iterator[pd.DataFrame]:
-        read = shards.iter_shards(path, pool, seed, size=shards.SHARD_NOTES)
+        read = shards.iter_shards(path, pool, seed, size=shards.SHARD_NOTES, restricted=restricted)
         segmented = shards.segment_shards(read, pool.candidates, cache=cache, processes=processes)
         return _counted(corpus, (sentences for _, sentences in segmented))
 
-    return Pool({"pool": asdict(pool), "file": digest_input(path), "seed": seed}, parts)
+    return Pool(
+        {"pool": asdict(pool), "file": digest_input(path), "seed": seed, **_code(pool.reader)},
+        parts,
+    )
 
 
 def _counted(corpus: CorpusConfig, parts: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
@@ -216,26 +222,10 @@ def _gold_files(gold: GoldFiles, data_folder: str | None) -> dict[str, Path]:
     }
 
 
-def _read_gold(
-    gold: GoldFiles, taxonomy: Taxonomy, data_folder: str | None
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    if gold.reader == "labelled_notes":
-        from touchstone.data.readers.labelled_notes import read_labelled_notes
-
-        return read_labelled_notes(gold, taxonomy, data_folder)
-    if gold.reader == "sentences_jsonl":
-        from touchstone.data.readers.sentences_jsonl import read_sentences
-
-        return read_sentences(gold, taxonomy, data_folder)
-    if gold.reader == "bio_tsv":
-        from touchstone.data.readers.bio_tsv import read_bio
-
-        return read_bio(gold, data_folder)
-    if gold.reader == "relation_tsv":
-        from touchstone.data.readers.relation_tsv import read_relations
-
-        return read_relations(gold, taxonomy, data_folder)
-    raise UserError(f"corpus.gold.reader: {no_such('reader', gold.reader, GOLD_READERS)}")
+def _code(reader: str) -> dict[str, Any]:
+    """Return what names the code of a user's own reader, nothing for the package's own."""
+    files = plugins.own_files((reader, readers.FOLDER))
+    return {"reader": [digest_input(file) for file in files]} if files else {}
 
 
 def _save(value: tuple[pd.DataFrame, dict[str, Any]], folder: Path) -> None:

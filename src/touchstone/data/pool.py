@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import re
 
-import numpy as np
 import pandas as pd
 
 from touchstone.data.segment import segment
 from touchstone.errors import UserError
-from touchstone.schema import PoolFiles
 
 COLUMNS = ("example_id", "doc_id", "patient_id", "note_type", "text", "candidate")
 
@@ -28,20 +26,11 @@ def segment_notes(notes: pd.DataFrame, candidates: str | None) -> pd.DataFrame:
             rows.append(
                 (f"{note.note_id}/{number}", note.note_id, note.patient_id, note.note_type, text)
             )
-    return _marked(pd.DataFrame(rows, columns=list(COLUMNS[:-1])), candidates)
+    return marked(pd.DataFrame(rows, columns=list(COLUMNS[:-1])), candidates)
 
 
-def sentences_of_examples(frame: pd.DataFrame, pool: PoolFiles, seed: int) -> pd.DataFrame:
-    """Return examples as pool sentences, without their labels; `pool.max_notes` samples
-    documents."""
-    if pool.max_notes is not None:
-        documents = sorted(frame["doc_id"].unique())
-        chosen = np.random.default_rng([seed, 3]).permutation(len(documents))[: pool.max_notes]
-        frame = frame[frame["doc_id"].isin([documents[index] for index in chosen])]
-    return _marked(frame[list(COLUMNS[:-1])].reset_index(drop=True), pool.candidates)
-
-
-def _marked(sentences: pd.DataFrame, candidates: str | None) -> pd.DataFrame:
+def marked(sentences: pd.DataFrame, candidates: str | None) -> pd.DataFrame:
+    """Return sentences with `candidate`, whether they match the regex `candidates`, case ignored."""
     try:
         pattern = re.compile(candidates or "", re.IGNORECASE)
     except re.error as error:

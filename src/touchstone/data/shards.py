@@ -4,8 +4,7 @@ was done is not done again.
 A shard is a run of notes in the order of the file with a key made of their ids and texts, so work
 that was stored under it (here the segmentation; in the same way the LLM's labels, under the
 responses' own keys) is found again after a kill, by another process, or with another number of
-processes. Memory holds a few shards, never the pool. Does not filter (data/noteevents.py,
-data/notes.py).
+processes. Memory holds a few shards, never the pool. Does not filter (data/readers).
 """
 
 from __future__ import annotations
@@ -23,7 +22,8 @@ import pandas as pd
 
 from touchstone.cache import cached
 from touchstone.data.pool import segment_notes
-from touchstone.data.readers.notes import COLUMNS, iter_notes
+from touchstone.data.readers import Note, pool_reader
+from touchstone.data.readers.notes import COLUMNS
 from touchstone.data.segment import VERSION
 from touchstone.digest import digest
 from touchstone.schema import PoolFiles
@@ -50,23 +50,23 @@ class Shard:
 
 
 def iter_shards(
-    path: Path, pool: PoolFiles, seed: int, *, size: int = SHARD_NOTES, shown: bool = True
+    path: Path, pool: PoolFiles, seed: int, *, size: int = SHARD_NOTES, restricted: bool = False
 ) -> Iterator[Shard]:
     """Read a pool of any size shard by shard.
 
     Parameters
     ----------
-    path, pool, seed : as for `notes.iter_notes` and `noteevents.iter_noteevents`; `pool.reader`
-        says which.
+    path, pool, seed : as for `notes.iter_notes`; `pool.reader` says which reader.
     size : notes in a shard; the last has fewer. Another size makes other shards.
-    shown : whether to show progress.
+    restricted : whether an error of a user's own reader is told without its words.
 
     Yields
     ------
     Shard, numbered from 0. The same file, filters, seed and size give the same shards.
     """
-    for number, notes in enumerate(_regrouped(_frames(path, pool, seed, size, shown), size)):
-        yield Shard(number, digest(notes.to_dict("list")), notes)
+    notes = pool_reader(pool, restricted=restricted)(path, pool, seed)
+    for number, frame in enumerate(_frames(notes, size)):
+        yield Shard(number, digest(frame.to_dict("list")), frame)
 
 
 def segment_shards(
@@ -140,32 +140,6 @@ def _segmented(
     )
 
 
-def _frames(
-    path: Path, pool: PoolFiles, seed: int, size: int, shown: bool
-) -> Iterator[pd.DataFrame]:
-    if pool.reader != "notes":
-        from touchstone.data.readers.noteevents import iter_noteevents
-
-        yield from iter_noteevents(path, pool, seed, shown=shown)
-        return
-    notes = iter_notes(path, pool, seed)
+def _frames(notes: Iterator[Note], size: int) -> Iterator[pd.DataFrame]:
     while batch := list(islice(notes, size)):
         yield pd.DataFrame(batch, columns=list(COLUMNS), dtype=str)
-
-
-def _regrouped(frames: Iterable[pd.DataFrame], size: int) -> Iterator[pd.DataFrame]:
-    """Cut and join frames into frames of `size` rows."""
-    held: list[pd.DataFrame] = []
-    rows = 0
-    for frame in frames:
-        held.append(frame)
-        rows += len(frame)
-        if rows < size:
-            continue
-        joined = pd.concat(held, ignore_index=True)
-        full = rows - rows % size
-        for start in range(0, full, size):
-            yield joined.iloc[start : start + size].reset_index(drop=True)
-        held, rows = [joined.iloc[full:]], rows - full
-    if rows:
-        yield pd.concat(held, ignore_index=True)

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 
 from touchstone.data.examples import check
 from touchstone.data.readers import bio_tsv
-from touchstone.data.readers.bio_tsv import joined, marks_ends, read_bio, spans_of
-from touchstone.data.readers.relation_tsv import read_relations
+from touchstone.data.readers.bio_tsv import joined, marks_ends, spans_of
+from touchstone.data.readers.relation_tsv import read as read_relations
 from touchstone.errors import UserError
 from touchstone.schema import CorpusConfig, GoldFiles, TaskConfig, TaxonomyConfig
 from touchstone.taxonomy import taxonomy_of
@@ -37,8 +37,9 @@ TAGS = st.sampled_from(["O", "B-x", "I-x", "E-x", "S-x", "L-x", "U-x", "B-y", "I
 def bio(folder, train, test="a\tO\n", **changes):
     (folder / "train.tsv").write_text(train)
     (folder / "test.tsv").write_text(test)
-    return read_bio(
+    return bio_tsv.read(
         GoldFiles(**{"reader": "bio_tsv", "train": "train.tsv", "test": "test.tsv", **changes}),
+        None,
         folder,
     )
 
@@ -250,7 +251,7 @@ def test_a_malformed_bio_file_is_told_with_file_and_line_and_no_text(
 
 def test_entities_need_train_and_test(tmp_path):
     with pytest.raises(UserError, match="needs corpus.gold.train and corpus.gold.test"):
-        read_bio(GoldFiles(reader="bio_tsv", train="train.tsv"), tmp_path)
+        bio_tsv.read(GoldFiles(reader="bio_tsv", train="train.tsv"), None, tmp_path)
 
 
 def test_a_file_that_is_not_utf8_is_told(tmp_path):
@@ -347,7 +348,9 @@ def test_a_gzip_file_that_is_cut_or_none_is_named(tmp_path, cut):
     for name, line in (("ner.tsv.gz", b"word\tO\n"), ("re.tsv.gz", b"word\t0\n")):
         (tmp_path / name).write_bytes(gzip.compress(line * 5000)[:60] if cut else line)
     with pytest.raises(UserError, match="ner.tsv.gz: damaged or cut gzip file"):
-        read_bio(GoldFiles(reader="bio_tsv", train="ner.tsv.gz", test="ner.tsv.gz"), tmp_path)
+        bio_tsv.read(
+            GoldFiles(reader="bio_tsv", train="ner.tsv.gz", test="ner.tsv.gz"), None, tmp_path
+        )
     with pytest.raises(UserError, match="re.tsv.gz: damaged or cut gzip file"):
         read_relations(
             GoldFiles(reader="relation_tsv", train="re.tsv.gz", test="re.tsv.gz"),
@@ -393,7 +396,7 @@ def test_guidelines_are_complete(name):
 )
 def test_entity_corpora_have_their_published_counts(name, sentences, tokens, mentions):
     config, guideline = corpus(name), taxonomy(name.rpartition("_")[2])
-    frame, counted = read_bio(config.gold, DATA)
+    frame, counted = bio_tsv.read(config.gold, None, DATA)
     check(frame, guideline.ids)
     parts = [counted[split] for split in ("train", "dev", "test")]
     assert tuple(part["sentences"] for part in parts) == sentences
@@ -404,7 +407,7 @@ def test_entity_corpora_have_their_published_counts(name, sentences, tokens, men
 
 
 def test_bc5cdr_chemicals_are_about_as_many_as_published():
-    _, counted = read_bio(corpus("bc5cdr_chemical").gold, DATA)
+    _, counted = bio_tsv.read(corpus("bc5cdr_chemical").gold, None, DATA)
     mentions = [counted[split]["entities"]["Chemical"] for split in ("train", "dev", "test")]
     assert mentions == pytest.approx(
         [5203, 5347, 5385], rel=0.01
@@ -432,7 +435,7 @@ def test_euadr_has_its_published_counts():
 
 
 def test_hallmark_names_are_the_labels_of_the_corpus():
-    from touchstone.data.readers.sentences_jsonl import read_sentences
+    from touchstone.data.readers.sentences_jsonl import read as read_sentences
 
     guideline = taxonomy("hallmarks")
     frame, counted = read_sentences(corpus("hoc").gold, guideline, DATA)

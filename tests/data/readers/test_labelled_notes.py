@@ -13,7 +13,9 @@ from touchstone.data.files import DEMO
 from touchstone.data.readers.labelled_notes import (
     parse_labels,
     read_annotators,
-    read_labelled_notes,
+)
+from touchstone.data.readers.labelled_notes import (
+    read as read_labelled_notes,
 )
 from touchstone.errors import UserError
 from touchstone.schema import CorpusConfig, GoldFiles

@@ -8,7 +8,7 @@ import pytest
 from grid import DATA, group, small_taxonomy
 
 from touchstone.data.examples import check
-from touchstone.data.readers.sentences_jsonl import read_sentences
+from touchstone.data.readers.sentences_jsonl import read as read_sentences
 from touchstone.errors import UserError
 from touchstone.schema import CategoryConfig, CorpusConfig, GoldFiles, TaxonomyConfig
 from touchstone.taxonomy import taxonomy_of

@@ -1,0 +1,104 @@
+"""One file for each `corpus.gold.reader` and `corpus.pool.reader`; a user's own may stand in their
+place (plugins.py).
+
+A reader of gold is `read(files, taxonomy, data_folder) -> (frame, counted)`, an example table
+(data/examples.py) and what it counted, with `KEYS`, the keys of `corpus.gold` that it reads. A
+reader of a pool is `iter_notes(path, pool, seed)`, which yields (note_id, patient_id, note_type,
+text), with `POOL_KEYS`. A key that is set and not read is an error.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from touchstone import plugins
+from touchstone.errors import UserError
+from touchstone.schema import GoldFiles, PoolFiles
+from touchstone.taxonomy import Taxonomy
+
+FOLDER = __name__
+GOLD, POOL = "corpus.gold", "corpus.pool"
+REST_OF_TRAIN = "rest_of_train"
+Note = tuple[str, str, str, str]
+
+
+def read_gold_files(
+    gold: GoldFiles, taxonomy: Taxonomy, data_folder: str | None, *, restricted: bool = False
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read expert labels with the reader that `gold.reader` names.
+
+    Raises
+    ------
+    UserError
+        As the reader; and for a key of `corpus.gold` that is set and that the reader does not read.
+    """
+    key = f"{GOLD}.reader"
+    read = plugins.load(key, gold.reader, FOLDER, "read")
+    check_keys(GOLD, gold, read, "KEYS")
+    if not plugins.is_foreign(gold.reader, FOLDER):
+        return read(gold, taxonomy, data_folder)
+    with plugins.blaming(key, gold.reader, withheld=restricted):
+        result = read(gold, taxonomy, data_folder)
+    if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], pd.DataFrame)):
+        raise UserError(
+            f"{key}={gold.reader}: must return (example table, counts), not {_kind(result)}"
+        )
+    return result
+
+
+def pool_reader(
+    pool: PoolFiles, *, restricted: bool = False
+) -> Callable[[Path, PoolFiles, int], Iterator[Note]]:
+    """Return the reader of notes that `pool.reader` names, called with (path, pool, seed).
+
+    Raises
+    ------
+    UserError
+        If there is none; later, when it is called, as the reader.
+    """
+    key = f"{POOL}.reader"
+    iter_notes = plugins.load(key, pool.reader, FOLDER, "iter_notes", (REST_OF_TRAIN,))
+    check_keys(POOL, pool, iter_notes, "POOL_KEYS")
+    if not plugins.is_foreign(pool.reader, FOLDER):
+        return iter_notes
+
+    def notes(path: Path, pool: PoolFiles, seed: int) -> Iterator[Note]:
+        with plugins.blaming(key, pool.reader, withheld=restricted):
+            for note in iter_notes(path, pool, seed):
+                if not (len(note) == 4 and all(isinstance(part, str) for part in note)):
+                    raise UserError(
+                        f"{key}={pool.reader}: must yield (note_id, patient_id, note_type, text), "
+                        f"four strings, not {_kind(note)}"
+                    )
+                yield tuple(note)
+
+    return notes
+
+
+def check_keys(place: str, files: GoldFiles | PoolFiles, reader: Any, attribute: str) -> None:
+    """Raise a UserError for a key that is set and that the reader's module does not list in
+    `attribute`; a reader of the user's that lists none may read any."""
+    read = getattr(sys.modules[reader.__module__], attribute, None)
+    if read is None:
+        return
+    for one in fields(files):
+        default = one.default_factory() if one.default_factory is not MISSING else one.default
+        value = getattr(files, one.name)
+        if one.name not in ("reader", *read) and value != default:
+            raise UserError(
+                f"{place}.{one.name}={value}: {place}.reader={files.reader} does not read it. "
+                f"It reads: {', '.join(sorted(read))}"
+            )
+
+
+def _kind(value: Any) -> str:
+    """Say what a value is without showing it: it may hold text of a corpus."""
+    if isinstance(value, tuple):
+        return f"({', '.join(type(part).__name__ for part in value)})"
+    return type(value).__name__

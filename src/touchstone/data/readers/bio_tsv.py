@@ -27,8 +27,10 @@ from touchstone.data.files import find, opened
 from touchstone.digest import digest_file
 from touchstone.errors import UserError
 from touchstone.schema import GoldFiles
+from touchstone.taxonomy import Taxonomy
 
 KEY = "corpus.gold."
+KEYS = ("train", "dev", "test", "token_column", "tag_column", "docs_of")
 TAG = re.compile(r"O|[BIESLU]-\S+")
 ENDS, SINGLES = frozenset("EL"), frozenset("SU")  # IOBES writes E- and S-, BILOU writes L- and U-
 DOCSTART = "-DOCSTART-"
@@ -47,8 +49,8 @@ class TaggedSentence:
     document: int
 
 
-def read_bio(
-    gold: GoldFiles, data_folder: str | Path | None
+def read(
+    gold: GoldFiles, taxonomy: Taxonomy, data_folder: str | Path | None
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Read a corpus with a published split as an example table with spans.
 
@@ -57,6 +59,7 @@ def read_bio(
     gold : `train`, `test` and perhaps `dev`; `token_column` and `tag_column` (from 0, negative from
         the right); `docs_of`, sentences a pseudo-document where the files mark no documents (None:
         1). Documents stand in for patients in splits and intervals.
+    taxonomy : not used; the types are those of the tags.
     data_folder : where files are looked for first, see `files.find`.
 
     Returns

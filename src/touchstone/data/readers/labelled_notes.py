@@ -23,11 +23,12 @@ from touchstone.schema import GoldFiles
 from touchstone.taxonomy import NONE, Taxonomy
 
 KEY = "corpus.gold."
+KEYS = ("path", "labels", "annotators", "text_field", "doc_field", "patient_field")
 LABEL_FILE = ("note_id", "sentence", "labels")
 SENTENCES = "sentences"  # field of the reference offsets
 
 
-def read_labelled_notes(
+def read(
     gold: GoldFiles, taxonomy: Taxonomy, data_folder: str | Path | None
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Read notes and their labels as an example table, one row a sentence.
@@ -80,13 +81,13 @@ def read_annotators(
     Returns
     -------
     DataFrame of lists of category ids: one row for each sentence (index example_id, as in
-    `read_labelled_notes`), one column for each file of `gold.annotators`, named like the file
+    `read`), one column for each file of `gold.annotators`, named like the file
     without its ending.
 
     Raises
     ------
     UserError
-        As `read_labelled_notes`; and if no annotator files are named.
+        As `read`; and if no annotator files are named.
     """
     if gold.path is None or not gold.annotators:
         raise UserError(

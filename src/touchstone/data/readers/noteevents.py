@@ -32,6 +32,7 @@ from touchstone.errors import UserError, no_such
 from touchstone.progress import progress
 from touchstone.schema import PoolFiles
 
+POOL_KEYS = ("path", "max_notes", "categories", "keep", "candidates")
 BLOCK_BYTES = 4 << 20  # must hold the longest row; the reader keeps several blocks in flight
 TOO_LONG = f"; a row of more than {BLOCK_BYTES >> 20} MB, or a quotation mark that is never closed?"
 ALL = pa.scalar(True)
@@ -87,6 +88,12 @@ def read_noteevents(path: Path, pool: PoolFiles, seed: int, *, shown: bool = Tru
         if frames
         else pd.DataFrame(columns=list(COLUMNS), dtype=str)
     )
+
+
+def iter_notes(path: Path, pool: PoolFiles, seed: int) -> Iterator[tuple[str, str, str, str]]:
+    """Yield the notes that pass the filters one by one; see `iter_noteevents`."""
+    for frame in iter_noteevents(path, pool, seed):
+        yield from frame[list(COLUMNS)].itertuples(index=False, name=None)
 
 
 def iter_noteevents(

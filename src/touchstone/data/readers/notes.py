@@ -21,6 +21,10 @@ from touchstone.schema import PoolFiles
 
 COLUMNS = ("note_id", "patient_id", "note_type", "text")
 KEY = "corpus.pool."
+POOL_KEYS = (
+    "path", "text_field", "id_field", "patient_field", "type_field",
+    "max_notes", "keep", "candidates",
+)  # fmt: skip
 
 
 def read_notes(path: Path, pool: PoolFiles, seed: int) -> pd.DataFrame:

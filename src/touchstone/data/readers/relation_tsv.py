@@ -24,11 +24,12 @@ from touchstone.schema import GoldFiles
 from touchstone.taxonomy import NONE, Taxonomy
 
 KEY = "corpus.gold."
+KEYS = ("train", "dev", "test", "fold", "docs_of")
 MARK = re.compile(r"@[A-Z_]+\$")
 HEADERS = ("index", "sentence", "label")
 
 
-def read_relations(
+def read(
     gold: GoldFiles, taxonomy: Taxonomy, data_folder: str | Path | None
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Read one fold of a relation corpus as an example table.

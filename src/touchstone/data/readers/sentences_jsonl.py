@@ -25,8 +25,13 @@ from touchstone.errors import UserError
 from touchstone.schema import GoldFiles
 from touchstone.taxonomy import Taxonomy
 
+KEYS = (
+    "path", "train", "dev", "test",
+    "text_field", "labels_field", "doc_field", "patient_field",
+)  # fmt: skip
 
-def read_sentences(
+
+def read(
     gold: GoldFiles, taxonomy: Taxonomy, data_folder: str | Path | None
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Read labelled sentences as an example table.
