@@ -15,7 +15,7 @@ import numpy as np
 from rapidfuzz import fuzz, process
 from rapidfuzz.distance import LCSseq
 
-from touchstone.mixture import normalise
+from touchstone.similarity import normalise
 
 SHARED_WORDS = 0.75  # of the shorter sentence, in order: from here two are copies of one sentence
 # (on GAD, copies that differ in which pair is masked share 0.9, two sentences of other papers 0.7)
