@@ -499,7 +499,6 @@ def checked(composed: DictConfig) -> Config:
         (llm.poll_s > 0, "llm.poll_s", llm.poll_s, "more than 0 seconds"),
         (pool is None or pool.max_notes is None or pool.max_notes >= 1, "corpus.pool.max_notes", pool and pool.max_notes, "at least 1, or null for all"),
         (pool is None or pool.reserve is None or pool.reserve >= 0, "corpus.pool.reserve", pool and pool.reserve, "at least 0 documents, or null for those that the gold takes"),
-        (pool is None or pool.reserve is None or pool.reader == "rest_of_train", "corpus.pool.reserve", pool and pool.reserve, "null: it is for corpus.pool.reader=rest_of_train"),
         (prompt.n_shots >= 0, "prompt.n_shots", prompt.n_shots, "at least 0"),
         (prompt.version >= 1, "prompt.version", prompt.version, "at least 1"),
         (0 < config.mixture.leakage <= 100, "mixture.leakage", config.mixture.leakage, "more than 0 and at most 100"),
