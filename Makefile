@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-EXTRAS := minilm,crf,noise,constrained,joblib,submitit,optuna,ray,server,test
+EXTRAS := minilm,formats,crf,noise,constrained,joblib,submitit,optuna,ray,server,test
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .PHONY: env run test test-slow ui lint clean bench bench-llm bench-stats

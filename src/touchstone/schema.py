@@ -63,7 +63,7 @@ class GoldFiles:
     fold: Optional[int] = None
     text_field: str = "text"
     labels_field: str = "labels"
-    doc_field: str = "doc_id"
+    doc_field: Optional[str] = "doc_id"  # table: null = each row is a document of its own
     patient_field: Optional[str] = (
         None  # null: the document is the unit of splitting and resampling
     )
@@ -72,6 +72,35 @@ class GoldFiles:
     docs_of: Optional[int] = (
         None  # bio_tsv and relation_tsv know no documents: sentences per pseudo-document, null = 1
     )
+    # what the file looks like; null: found in the file, and said
+    separator: Optional[str] = None  # table: of the columns
+    encoding: Optional[str] = None  # table: utf-8, utf-16, cp1252, ...
+    # what its words and marks mean
+    label_map: Dict[str, str] = field(
+        default_factory=dict
+    )  # word or code of the file -> category, or none (left out); "*": every other word
+    label_separator: Optional[str] = None  # table: between the labels of a cell; null: , ; | or tab
+    label_columns: List[str] = field(
+        default_factory=list
+    )  # table: columns of 0 and 1, one a label, in place of labels_field
+    spans_as: str = "spans"  # spans | labels: a sentence has the categories of its mentions
+    attributes: List[str] = field(
+        default_factory=list
+    )  # of mentions, that make a type of their own: [Negation] -> Disease/Negation
+    segment: Optional[bool] = (
+        None  # true: texts are cut into sentences; false: each is one example; null: as usual
+    )
+    offsets: Optional[str] = (
+        None  # characters | utf16 | bytes, ..._lf: \r\n as one; null: the one that fits
+    )
+    patient_pattern: Optional[str] = None  # regex on the document's id; its (group) is the patient
+    annotator: Optional[str] = (
+        None  # of several in a file: this one; null: adjudicated, or majority
+    )
+    subgroup_fields: List[str] = field(default_factory=list)  # columns kept for task.subgroups
+    confidence_field: Optional[str] = None  # silver and bronze: high, medium, low, or 0 to 1
+    origin_field: Optional[str] = None  # silver and bronze: what made the row
+    options: Dict[str, Any] = field(default_factory=dict)  # what one format alone needs
 
 
 @dataclass
@@ -90,10 +119,6 @@ class PoolFiles:
     categories: List[str] = field(
         default_factory=list
     )  # noteevents: keep these CATEGORY values; [] = all
-    # rest_of_train: documents, first in the order of the first draw of gold, that are never in the
-    # pool, so that every gold size asks about the same sentences; null = those that the task's gold
-    # takes
-    reserve: Optional[int] = None
     keep: Optional[str] = None  # regex a note must match
     candidates: Optional[str] = (
         None  # regex a sentence must match to be asked about; null = all sentences
@@ -498,7 +523,6 @@ def checked(composed: DictConfig) -> Config:
         (llm.batch_tokens >= 1, "llm.batch_tokens", llm.batch_tokens, "at least 1"),
         (llm.poll_s > 0, "llm.poll_s", llm.poll_s, "more than 0 seconds"),
         (pool is None or pool.max_notes is None or pool.max_notes >= 1, "corpus.pool.max_notes", pool and pool.max_notes, "at least 1, or null for all"),
-        (pool is None or pool.reserve is None or pool.reserve >= 0, "corpus.pool.reserve", pool and pool.reserve, "at least 0 documents, or null for those that the gold takes"),
         (prompt.n_shots >= 0, "prompt.n_shots", prompt.n_shots, "at least 0"),
         (prompt.version >= 1, "prompt.version", prompt.version, "at least 1"),
         (0 < config.mixture.leakage <= 100, "mixture.leakage", config.mixture.leakage, "more than 0 and at most 100"),

@@ -17,9 +17,9 @@ import pandas as pd
 
 from touchstone import plugins
 from touchstone.cache import cached
-from touchstone.data import readers
+from touchstone.data import parts, readers
 from touchstone.data.examples import check, read_parquet, write_parquet
-from touchstone.data.files import find, fold_file
+from touchstone.data.files import find
 from touchstone.data.split import assign_splits, split_table
 from touchstone.digest import digest_input, digest_rows
 from touchstone.errors import UserError
@@ -71,7 +71,7 @@ def read_gold(
         )
     gold = corpus.gold
     files = _gold_files(gold, data_folder)
-    digests = {name: digest_input(path) for name, path in files.items()}
+    digests = {name: parts.origin_of(path) for name, path in files.items()}
     key = {
         "corpus": corpus.name,
         "gold": asdict(gold),
@@ -188,7 +188,7 @@ def _counted(corpus: CorpusConfig, parts: Iterable[pd.DataFrame]) -> Iterator[pd
     log.info("pool: %d notes, %d sentences, %d of them candidates", notes, sentences, candidates)
     if not candidates:
         raise UserError(
-            f"corpus={corpus.name}: the pool has no sentences to label; check corpus.pool (keep, candidates, max_notes, reserve) and the gold taken"
+            f"corpus={corpus.name}: the pool has no sentences to label; check corpus.pool (keep, candidates, max_notes) and the gold taken"
         )
 
 
@@ -205,8 +205,8 @@ def input_digests(corpus: CorpusConfig, data_folder: str | None) -> dict[str, st
     found: dict[str, str | None] = {}
     for name, path in files.items():
         try:
-            found[name] = digest_input(
-                fold_file(path, corpus.gold.fold if corpus.gold else None, data_folder)
+            found[name] = parts.origin_of(
+                parts.located(path, corpus.gold.fold if corpus.gold else None, data_folder)
             )
         except (UserError, OSError):
             found[name] = None
@@ -215,11 +215,15 @@ def input_digests(corpus: CorpusConfig, data_folder: str | None) -> dict[str, st
 
 def _gold_files(gold: GoldFiles, data_folder: str | None) -> dict[str, Path]:
     names = {name: getattr(gold, name) for name in GOLD_FILES}
-    return {
-        name: fold_file(str(value), gold.fold, data_folder)
-        for name, value in names.items()
-        if value
-    }
+    found = {}
+    for name, value in names.items():
+        if value:
+            try:
+                found[name] = parts.located(str(value), gold.fold, data_folder)
+            except UserError:
+                if gold.reader != "huggingface":  # may be a name of the hub; the reader tells
+                    raise
+    return found
 
 
 def _code(reader: str) -> dict[str, Any]:

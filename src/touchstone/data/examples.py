@@ -48,6 +48,7 @@ COLUMNS: dict[str, tuple[str, Any]] = {
     ),
     "weight": ("sample weight in training", 1.0),
     "note_type": ("kind of document, '' if unknown; shown to the LLM as context", ""),
+    "subgroups": ("JSON object of the columns that scores are told apart by, '' if none", ""),
 }
 SOURCES = ("gold", "silver", "bronze")
 SPLITS = ("train", "dev", "test", "")

@@ -35,8 +35,8 @@ LABEL = re.compile(
 Row = tuple[int, Mapping[str, Any]]  # line of the file on which the record begins, and the record
 
 
-def find(path: str | Path, data_folder: str | Path | None = None) -> Path:
-    """Return the file that a corpus names.
+def find(path: str | Path, data_folder: str | Path | None = None, *, folder: bool = False) -> Path:
+    """Return the file that a corpus names; with `folder`, a folder too.
 
     A relative path is looked for in `data_folder` (paths.data), then in the built-in demo, then in
     the working folder.
@@ -49,18 +49,18 @@ def find(path: str | Path, data_folder: str | Path | None = None) -> Path:
     given = Path(path).expanduser()
     if given.is_absolute():
         if given.exists():
-            return _file(given)
+            return given if folder else _file(given)
         raise UserError(f"{given}: no such file")
     folders = {
         "paths.data": Path(data_folder).expanduser() if data_folder else None,
         "the built-in demo": DEMO,
         "the working folder": Path.cwd(),
     }
-    for folder in folders.values():
-        if folder is not None and (folder / given).exists():
-            return _file(folder / given)
+    for place in folders.values():
+        if place is not None and (place / given).exists():
+            return place / given if folder else _file(place / given)
     looked = "; ".join(
-        f"{name} ({folder})" if folder else f"{name} (not set)" for name, folder in folders.items()
+        f"{name} ({place})" if place else f"{name} (not set)" for name, place in folders.items()
     )
     raise UserError(
         f"{given}: no such file. Looked in {looked}. Set paths.data=FOLDER or TOUCHSTONE_DATA to where your corpora are"

@@ -39,7 +39,8 @@ def test_labels_are_ids_or_names_in_a_list_or_a_string(tmp_path):
     assert frame["text"].iloc[0] == "Fell at home." and list(frame["patient_id"]) == list(
         frame["doc_id"]
     )
-    assert counted == {"documents": 3, "sentences": 5, "labelled": 3}
+    looks = {"gold.jsonl": "JSONL"}
+    assert counted == {"documents": 3, "sentences": 5, "labelled": 3, "looks": looks}
 
 
 def test_fields_are_named_by_the_configuration_also_in_csv(tmp_path):
@@ -96,7 +97,15 @@ def test_published_parts_become_splits(tmp_path):
                 {"doc_id": "d1", "text": "x", "labels": value},
                 'line 1: field "labels" must be a list of categories, or a string$',
             )
-            for value in ([1], None, 5, {"falls": 1})
+            for value in (None, {"falls": 1})
+        ),
+        *(
+            (
+                {"doc_id": "d1", "text": "x", "labels": value},
+                'line 1: no category "5". There are: falls, memory, none. Another word for one: '
+                "corpus.gold.label_map=",
+            )
+            for value in ([5], 5, "5", 5.0)
         ),
         (
             {"doc_id": "d1", "text": " \n", "labels": []},

@@ -1,0 +1,116 @@
+"""Read an export of doccano: JSONL of texts with labels, spans or both, one file or one a person.
+
+`label` holds categories, or [start, end, type]; the newer form has `entities` and `cats`;
+relations are counted. A folder is one file for each annotator (see data/annotators.py), joined by
+the texts' `id`; `all.jsonl` beside them is not read. Spans come without their text: where characters
+are such that tools differ in counting, `corpus.gold.offsets` must say how. Each text is one example,
+unless `segment: true`. A CSV of doccano: `corpus.gold.reader=table` with `label_separator: '#'`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from touchstone.data import annotated, parts, records
+from touchstone.data.annotated import Annotation, Document, mentions_of, table_of
+from touchstone.data.annotators import Vote, settled, single
+from touchstone.data.files import rows
+from touchstone.errors import UserError
+from touchstone.schema import GoldFiles
+from touchstone.taxonomy import Taxonomy
+
+KEYS = (*parts.KEYS, *annotated.KEYS, *records.KEYS, "annotator")
+TOGETHER = "all"  # the file of everybody's annotations together
+log = logging.getLogger(__name__)
+
+
+def read(
+    files: GoldFiles, taxonomy: Taxonomy, data_folder: str | Path | None
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read an export as an example table; see `label_studio.read` for what is returned."""
+    documents: list[Document] = []
+    counted: Counter[str] = Counter()
+    people: dict[str, Any] = {}
+    for part in parts.parts_of(files, data_folder):
+        chosen = settled(_votes(part, files, counted), files.annotator, part.path)
+        documents += chosen.documents
+        people |= chosen.counted
+    for name, count in counted.items():
+        log.warning("corpus.gold.reader=doccano: %d %s are not used", count, name)
+    frame, summary = table_of(documents, files, taxonomy, segmented=False)
+    return frame, summary | people | dict(counted)
+
+
+def read_annotators(files: GoldFiles, data_folder: str | Path | None) -> pd.DataFrame:
+    """Return what each annotator said; see `annotators.single`."""
+    texts: list[list[Vote]] = []
+    for part in parts.parts_of(files, data_folder):
+        texts += _votes(part, files, Counter())
+    return single(texts)
+
+
+def _votes(part: parts.Part, files: GoldFiles, counted: Counter[str]) -> list[list[Vote]]:
+    paths = [part.path]
+    if part.path.is_dir():
+        paths = [path for path in parts.inside(part.path, ".jsonl") if path.stem != TOGETHER]
+        if not paths:
+            raise UserError(f"{part.path}: no .jsonl files of annotators in this folder")
+    texts: dict[str, list[Vote]] = {}
+    for path in paths:
+        drafts = []
+        for line, record in rows(path):
+            where = f"{path}, line {line}"
+            found = records.document(record, files, where, part)
+            labels, marks = _annotations(record, where, counted)
+            key = str(record.get("id", line)) if len(paths) > 1 else str(line)
+            drafts.append((key, found, labels, marks))
+        placed = mentions_of(
+            [(found.where, found.text, marks) for _, found, _, marks in drafts],
+            path=path,
+            given=files.offsets,
+        )
+        for (key, found, labels, _), mentions in zip(drafts, placed, strict=True):
+            vote = Vote(path.stem, records.with_annotations(found, labels, mentions))
+            texts.setdefault(key, []).append(vote)
+    return list(texts.values())
+
+
+def _annotations(
+    record: Mapping[str, Any], where: str, counted: Counter[str]
+) -> tuple[tuple[str, ...], list[Annotation]]:
+    named = [name for name in ("label", "labels", "entities", "cats") if name in record]
+    if not named:
+        raise UserError(
+            f'{where}: no field "label", "entities" or "cats"; doccano\'s export JSONL has one'
+        )
+    counted["relations"] += len(record.get("relations") or [])
+    labels: list[str] = []
+    marks: list[Annotation] = []
+    for value in (one for name in named for one in _listed(record[name])):
+        if isinstance(value, str):
+            labels.append(value)
+        elif isinstance(value, list) and len(value) == 3:
+            marks.append(_mark(value[0], value[1], value[2], where))
+        elif isinstance(value, Mapping) and "start_offset" in value:
+            marks.append(_mark(value["start_offset"], value["end_offset"], value["label"], where))
+        else:
+            raise UserError(f"{where}: a label must be a word, or [start, end, type]")
+    return tuple(dict.fromkeys(labels)), marks
+
+
+def _listed(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def _mark(start: Any, end: Any, kind: Any, where: str) -> Annotation:
+    if not (isinstance(start, int) and isinstance(end, int) and isinstance(kind, str)):
+        raise UserError(f"{where}: a span must be [start, end, type]")
+    return Annotation(((start, end, None),), kind)

@@ -1,0 +1,117 @@
+"""Read what `prodigy db-out` writes: JSONL of tasks with spans, a label or accepted choices.
+
+`answer: ignore` is left out and counted; `reject` of a task with one label means that the text does
+not have it, of spans that they are not gold: left out and counted. Answers to one text by one person
+(`_annotator_id`, `_session_id`) are joined by `_input_hash`; of several people see
+data/annotators.py. Offsets are characters, checked against the tokens where the task has them. Each
+text is one example, unless `segment: true`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from touchstone.data import annotated, parts, records
+from touchstone.data.annotated import Annotation, Document, mentions_of, table_of
+from touchstone.data.annotators import Vote, settled, single
+from touchstone.data.files import rows
+from touchstone.errors import UserError
+from touchstone.schema import GoldFiles
+from touchstone.taxonomy import Taxonomy
+
+KEYS = (*parts.KEYS, *annotated.KEYS, *records.KEYS, "annotator")
+WHO = ("_annotator_id", "_session_id")
+log = logging.getLogger(__name__)
+
+
+def read(
+    files: GoldFiles, taxonomy: Taxonomy, data_folder: str | Path | None
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read tasks as an example table; see `label_studio.read` for what is returned."""
+    documents: list[Document] = []
+    counted: Counter[str] = Counter()
+    people: dict[str, Any] = {}
+    for part in parts.parts_of(files, data_folder):
+        chosen = settled(_votes(part, files, counted), files.annotator, part.path)
+        documents += chosen.documents
+        people |= chosen.counted
+    for name, count in counted.items():
+        log.warning("corpus.gold.reader=prodigy: %d %s left out", count, name)
+    frame, summary = table_of(documents, files, taxonomy, segmented=False)
+    return frame, summary | people | dict(counted)
+
+
+def read_annotators(files: GoldFiles, data_folder: str | Path | None) -> pd.DataFrame:
+    """Return what each annotator said; see `annotators.single`."""
+    texts: list[list[Vote]] = []
+    for part in parts.parts_of(files, data_folder):
+        texts += _votes(part, files, Counter())
+    return single(texts)
+
+
+def _votes(part: parts.Part, files: GoldFiles, counted: Counter[str]) -> list[list[Vote]]:
+    told: dict[tuple[str, str], tuple[Document, list[str], list[Annotation]]] = {}
+    for line, task in rows(part.path):
+        where = f"{part.path}, line {line}"
+        answer = task.get("answer", "accept")
+        if answer not in ("accept", "reject", "ignore"):
+            raise UserError(f"{where}: answer must be accept, reject or ignore")
+        if answer == "ignore" or (answer == "reject" and task.get("spans")):
+            counted["ignored or rejected tasks"] += 1
+            continue
+        text = str(task.get("_input_hash", f"line {line}"))
+        who = next((str(task[name]) for name in WHO if task.get(name)), "")
+        found = records.document(task, files, where, part)
+        if (text, who) in told and told[text, who][0].text != found.text:
+            text = f"line {line}"  # one hash, two texts: made by another tool
+        _, labels, marks = told.setdefault((text, who), (found, [], []))
+        if answer == "accept":
+            labels += _labels(task, where)
+            marks += _marks(task, where)
+    drafts = list(told.items())
+    placed = mentions_of(
+        [(found.where, found.text, marks) for _, (found, _, marks) in drafts],
+        path=part.path,
+        given=files.offsets,
+    )
+    texts: dict[str, list[Vote]] = {}
+    for ((text, who), (found, labels, _)), mentions in zip(drafts, placed, strict=True):
+        said = records.with_annotations(found, tuple(dict.fromkeys(labels)), mentions)
+        texts.setdefault(text, []).append(Vote(who, said))
+    return list(texts.values())
+
+
+def _labels(task: Mapping[str, Any], where: str) -> list[str]:
+    chosen = task.get("accept")
+    if chosen is not None:
+        if not isinstance(chosen, list):
+            raise UserError(f"{where}: accept must be a list of the chosen options")
+        return [str(one) for one in chosen]
+    label = task.get("label")
+    return [label] if isinstance(label, str) and "spans" not in task else []
+
+
+def _marks(task: Mapping[str, Any], where: str) -> list[Annotation]:
+    tokens = {token["id"]: token for token in task.get("tokens") or [] if "id" in token}
+    out = []
+    for span in task.get("spans") or []:
+        try:
+            start, end, kind = int(span["start"]), int(span["end"]), str(span["label"])
+        except (KeyError, TypeError, ValueError):
+            raise UserError(f"{where}: a span needs start, end and label") from None
+        first, last = tokens.get(span.get("token_start")), tokens.get(span.get("token_end"))
+        mention = None
+        if first and last and (first["start"], last["end"]) != (start, end):
+            raise UserError(f"{where}: the span {start}..{end} is not that of its tokens")
+        if first and last:
+            inside = [t for t in tokens.values() if first["id"] <= t["id"] <= last["id"]]
+            if all("ws" in token for token in inside):
+                mention = "".join(token["text"] + " " * token["ws"] for token in inside)
+        out.append(Annotation(((start, end, mention),), kind))
+    return out

@@ -1,0 +1,98 @@
+"""Read PubTator: `PMID|t|title`, `PMID|a|abstract`, then annotations between tabs.
+
+Title and abstract are one text, the title its first line; offsets count through it and are compared
+with the mentions. Relations (`PMID CID D1 D2`) are counted. Strict: a line of another kind, a
+document twice, an annotation before its text are errors with file and line. Source: Wei et al. 2013.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from touchstone.data import annotated, parts
+from touchstone.data.annotated import Annotation, Document, mentions_of, table_of
+from touchstone.data.files import opened, quoted
+from touchstone.errors import UserError
+from touchstone.schema import GoldFiles
+from touchstone.taxonomy import Taxonomy
+
+KEYS = (*parts.KEYS, *(key for key in annotated.KEYS if key != "attributes"))
+TEXT = re.compile(r"([^|\t]+)\|([ta])\|(.*)")
+
+
+@dataclass
+class Abstract:
+    """One document while it is read."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    marks: list[Annotation] = field(default_factory=list)
+
+
+def read(
+    files: GoldFiles, taxonomy: Taxonomy, data_folder: str | Path | None
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read one file, or one for each part of a published split, as an example table.
+
+    Returns
+    -------
+    frame, counted : see `annotated.table_of`; `relations` counts them.
+    """
+    documents: list[Document] = []
+    counted: Counter[str] = Counter()
+    for part in parts.parts_of(files, data_folder):
+        found = _abstracts(part.path, counted)
+        texts = [
+            (name, "\n".join(one.texts[key] for key in "ta" if key in one.texts), one.marks)
+            for name, one in found.items()
+        ]
+        placed = mentions_of(texts, path=part.path, given=files.offsets)
+        for (name, text, _), mentions in zip(texts, placed, strict=True):
+            documents.append(
+                Document(
+                    name,
+                    text,
+                    mentions,
+                    split=part.split,
+                    origin=part.origin,
+                    where=str(part.path),
+                )
+            )
+    frame, summary = table_of(documents, files, taxonomy, segmented=True)
+    return frame, summary | dict(counted)
+
+
+def _abstracts(path: Path, counted: Counter[str]) -> dict[str, Abstract]:
+    found: dict[str, Abstract] = {}
+    with opened(path) as handle:
+        for number, line in enumerate(handle, start=1):
+            line = line.rstrip("\r\n")
+            where = f"{path}, line {number}"
+            if not line.strip():
+                continue
+            if match := TEXT.fullmatch(line):
+                name, key, text = match.groups()
+                one = found.setdefault(name, Abstract())
+                if key in one.texts:
+                    raise UserError(f"{where}: document {quoted(name)} has this part twice")
+                one.texts[key] = text
+                continue
+            cells = line.split("\t")
+            if cells[0] not in found or len(cells) < 4:
+                raise UserError(
+                    f"{where}: not PubTator; PMID|t|TITLE, PMID|a|ABSTRACT, or PMID, start, end, "
+                    "mention and type between tabs after them"
+                )
+            if not (cells[1].isdigit() and cells[2].isdigit()):
+                counted["relations"] += 1
+                continue
+            if len(cells) < 5:
+                raise UserError(f"{where}: an annotation needs start, end, mention and type")
+            place = (int(cells[1]), int(cells[2]), cells[3])
+            found[cells[0]].marks.append(Annotation((place,), cells[4]))
+    return found
