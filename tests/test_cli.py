@@ -14,7 +14,7 @@ from preloaded import copy_store
 from touchstone import cli, tracking
 from touchstone.errors import UserError
 from touchstone.report.grid import collect
-from touchstone.reproduce.reproduce import reproduce
+from touchstone.reproduce import reproduce
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from touchstone.errors import UserError
-from touchstone.mixture import compose, normalise
+from touchstone.mixture import compose
 from touchstone.schema import MixtureConfig, SourceMix
+from touchstone.similarity import normalise
 
 GOLD = table(
     ("g1", "He forgets the names of his grandchildren.", ["memory"]),

@@ -34,7 +34,10 @@ COMMANDS = {
         "touchstone.reproduce.bundle",
         "everything a sweep needs to be reproduced elsewhere, in one archive",
     ),
-    "recording": ("touchstone.llm.recording", "export, import or verify recorded LLM answers"),
+    "recording": (
+        "touchstone.llm.recording_commands",
+        "export, import or verify recorded LLM answers",
+    ),
     "fetch": ("touchstone.data.fetch", "download a public corpus from its publisher and verify it"),
     "cache": ("touchstone.cache", "list, prune or verify the stage cache"),
 }

@@ -17,18 +17,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from rapidfuzz import fuzz, process
 
 from touchstone.cache import cached
 from touchstone.data.examples import SOURCES
 from touchstone.digest import digest
 from touchstone.errors import UserError
 from touchstone.schema import MixtureConfig, SourceMix
+from touchstone.similarity import duplicates, resembling
 from touchstone.taxonomy import NONE
 
 VERSION = 1  # of duplicates and leakage, raised when what counts as one changes
-NGRAM = 8  # words: a run this long shared with a test sentence counts as leakage whatever the ratio
-BLOCK = 512  # rows compared at a time: bounds memory to BLOCK x n scores
 DROPS = ("filtered", "exact_duplicate", "near_duplicate", "leakage", "not_sampled")
 
 
@@ -176,12 +174,6 @@ def _moved(
     return moved
 
 
-def normalise(text: str) -> str:
-    """Return the form in which texts are compared: lower case, letters and digits only, single
-    spaces."""
-    return " ".join(re.findall(r"[^\W_]+", text.casefold()))
-
-
 def _reasons(
     frame: pd.DataFrame,
     name: str,
@@ -233,9 +225,7 @@ def _duplicates(
         cache,
         "duplicates",
         key,
-        lambda: {
-            str(place): why for place, why in _find_duplicates(texts, cutoff, threads).items()
-        },
+        lambda: {str(place): why for place, why in duplicates(texts, cutoff, threads).items()},
     )
     return {int(position): reason for position, reason in found.items()}
 
@@ -251,7 +241,7 @@ def _leaking(
             cache,
             "leakage",
             key,
-            lambda: _find_leaking(texts, test_texts, cutoff, threads).tolist(),
+            lambda: resembling(texts, test_texts, cutoff, threads).tolist(),
         ),
         dtype=int,
     )
@@ -272,61 +262,6 @@ def _once(
         lambda value, folder: (folder / "found.json").write_text(json.dumps(value)) and None,
         lambda folder: json.loads((folder / "found.json").read_text()),
     )[0]
-
-
-def _find_duplicates(texts: list[str], cutoff: float, threads: int) -> dict[int, str]:
-    found: dict[int, str] = {}
-    first: dict[str, int] = {}
-    forms = [normalise(text) for text in texts]
-    for position, form in enumerate(forms):
-        if form in first:
-            found[position] = "exact_duplicate"
-        else:
-            first[form] = position
-    positions = list(first.values())
-    unique = [forms[position] for position in positions]
-    for start in range(0, len(unique), BLOCK):
-        block = unique[start : start + BLOCK]
-        scores = process.cdist(
-            block,
-            unique[: start + len(block)],
-            scorer=fuzz.ratio,
-            score_cutoff=cutoff,
-            workers=threads,
-        )
-        for row, column in zip(*np.nonzero(scores), strict=True):
-            later, earlier = positions[start + row], positions[column]
-            if earlier < later and earlier not in found:
-                found[later] = "near_duplicate"
-    return found
-
-
-def _find_leaking(
-    texts: list[str], test_texts: Collection[str], cutoff: float, threads: int
-) -> np.ndarray:
-    forms, tests = (
-        [normalise(text) for text in texts],
-        list(dict.fromkeys(normalise(text) for text in test_texts)),
-    )
-    if not forms or not tests:
-        return np.array([], dtype=int)
-    known = {gram for test in tests for gram in _ngrams(test)}
-    leaking = np.array([any(gram in known for gram in _ngrams(form)) for form in forms])
-    for start in range(0, len(forms), BLOCK):
-        scores = process.cdist(
-            forms[start : start + BLOCK],
-            tests,
-            scorer=fuzz.ratio,
-            score_cutoff=cutoff,
-            workers=threads,
-        )
-        leaking[start : start + BLOCK] |= scores.any(axis=1)
-    return np.flatnonzero(leaking)
-
-
-def _ngrams(form: str) -> list[tuple[str, ...]]:
-    words = form.split()
-    return [tuple(words[start : start + NGRAM]) for start in range(len(words) - NGRAM + 1)]
 
 
 def _sample(

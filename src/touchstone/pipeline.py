@@ -20,7 +20,7 @@ import pandas as pd
 from touchstone.data import targets
 from touchstone.data.corpus import Gold, read_gold, read_pool
 from touchstone.data.examples import Dataset, dataset
-from touchstone.data.split import scarce_gold
+from touchstone.data.split import scarce_gold, training_order
 from touchstone.digest import digest, digest_columns, digest_input
 from touchstone.errors import EstimateOnly, PendingRequests, UserError
 from touchstone.evaluate.counts import indicators
@@ -186,9 +186,7 @@ def generate(
         asked = sample_test(test, config.task.llm_test_sentences, config.task.split_seed)
         stage("zero_shot", lambda: stages.zero_shot(setting, test, asked, train), test, train)
     if needs_silver:
-        rest = gold.frame[
-            (gold.frame["split"] == "train") & ~gold.frame["example_id"].isin(train["example_id"])
-        ]
+        rest = rest_of_train(gold.frame, train, config)
         pool = read_pool(
             config.corpus,
             config.generation.seed,
@@ -220,6 +218,17 @@ def generate(
         if stops := [stop for stop in held if isinstance(stop, kind)]:
             raise kind.merged(stops)
     return made
+
+
+def rest_of_train(frame: pd.DataFrame, train: pd.DataFrame, config: Config) -> pd.DataFrame:
+    """Return the training rows that may be the pool: those that the gold leaves out, or those after
+    the first `corpus.pool.reserve` documents in the order of the first draw."""
+    pool = config.corpus.pool
+    left = frame[(frame["split"] == "train") & ~frame["example_id"].isin(train["example_id"])]
+    if pool is None or pool.reserve is None:
+        return left
+    reserved = training_order(frame, config.task.split_seed)[: pool.reserve]
+    return left[~left["patient_id"].isin(reserved)]
 
 
 def remembered(

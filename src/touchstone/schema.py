@@ -119,6 +119,10 @@ class PoolFiles:
     categories: List[str] = field(
         default_factory=list
     )  # noteevents: keep these CATEGORY values; [] = all
+    # rest_of_train: documents, first in the order of the first draw of gold, that are never in the
+    # pool, so that every gold size asks about the same sentences; null = those that the task's gold
+    # takes
+    reserve: Optional[int] = None
     keep: Optional[str] = None  # regex a note must match
     candidates: Optional[str] = (
         None  # regex a sentence must match to be asked about; null = all sentences
@@ -523,6 +527,7 @@ def checked(composed: DictConfig) -> Config:
         (llm.batch_tokens >= 1, "llm.batch_tokens", llm.batch_tokens, "at least 1"),
         (llm.poll_s > 0, "llm.poll_s", llm.poll_s, "more than 0 seconds"),
         (pool is None or pool.max_notes is None or pool.max_notes >= 1, "corpus.pool.max_notes", pool and pool.max_notes, "at least 1, or null for all"),
+        (pool is None or pool.reserve is None or pool.reserve >= 0, "corpus.pool.reserve", pool and pool.reserve, "at least 0 documents, or null for those that the gold takes"),
         (prompt.n_shots >= 0, "prompt.n_shots", prompt.n_shots, "at least 0"),
         (prompt.version >= 1, "prompt.version", prompt.version, "at least 1"),
         (0 < config.mixture.leakage <= 100, "mixture.leakage", config.mixture.leakage, "more than 0 and at most 100"),

@@ -20,6 +20,7 @@ SMALL = (
     "generation.entities_per_type=24",
     "task.gold_sentences=12",
     "task.dev_fraction=0.2",
+    "corpus.pool.reserve=null",
     "tracking.log_models=false",
     "tracking.experiment=mining",
 )

@@ -15,10 +15,10 @@ from touchstone.digest import digest
 from touchstone.generate.data_to_label import entities as label_entities
 from touchstone.generate.label_to_data import entities
 from touchstone.generate.label_to_data import sentences as label_to_data
-from touchstone.generate.marks import read_marks, write_marks
 from touchstone.generate.prompts import prompt_of
 from touchstone.generate.shots import shots
 from touchstone.generate.stages import agreeing
+from touchstone.llm.marks import read_marks, write_marks
 from touchstone.llm.protocol import ParseError, Request
 from touchstone.schema import TaxonomyConfig
 from touchstone.taxonomy import NONE, taxonomy_of

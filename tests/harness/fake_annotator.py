@@ -14,7 +14,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from touchstone.generate.marks import write_marks
+from touchstone.llm.marks import write_marks
 
 DISEASES = ("gout", "asthma", "flu", "breast cancer", "ataxia", "Marfan syndrome")
 HALLMARKS = ([], ["Resisting cell death"], ["Cellular energetics", "Inducing angiogenesis"])

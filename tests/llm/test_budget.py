@@ -18,7 +18,8 @@ from touchstone.llm.protocol import Request
 from touchstone.llm.store import Store
 from touchstone.schema import LLMConfig
 
-HERE = Path(__file__).resolve().parents[1] / "harness"
+HERE = Path(__file__).resolve().parent
+PATHS = [str(HERE), str(HERE.parent / "harness")]  # of processes that tests start
 PRICES = "batch_factor: 0.5\nmodels:\n  fake-1: {input: 10.0, cached_input: 1.0, output: 20.0, as_of: 2026-01-01}\n  free: {input: null, output: null}\n"
 
 
@@ -217,9 +218,9 @@ def test_two_processes_share_one_budget(tmp_path):
     config("u", tmp_path)
     code = """
 import sys
-sys.path.insert(0, {here!r})
+sys.path[:0] = {paths!r}
 from pathlib import Path
-from test_llm_money import request, parse, config
+from test_budget import request, parse, config
 from touchstone.errors import BudgetExceeded
 from touchstone.llm.ask import ask
 try:
@@ -228,7 +229,7 @@ except BudgetExceeded:
     print("stopped")
 """
     with FakeLLM(latency=0.02) as server:
-        values = {"here": str(HERE), "url": server.url, "folder": str(tmp_path)}
+        values = {"paths": PATHS, "url": server.url, "folder": str(tmp_path)}
         both = [
             subprocess.Popen(
                 [sys.executable, "-c", code.format(first=first, **values)],

@@ -10,7 +10,7 @@ import pytest
 
 from touchstone import cli
 from touchstone.errors import EstimateOnly, MissingRecording, PendingRequests, UserError
-from touchstone.llm import recording
+from touchstone.llm import recording, recording_commands
 from touchstone.llm.ask import ask
 from touchstone.llm.parsing import loads
 from touchstone.llm.protocol import ParseError, Request
@@ -396,7 +396,7 @@ def test_estimate_only_says_what_is_missing_and_writes_nothing(tmp_path):
 
 def run_cli(*arguments):
     parser = argparse.ArgumentParser()
-    recording.add_cli(parser.add_subparsers(required=True))
+    recording_commands.add_cli(parser.add_subparsers(required=True))
     parsed = parser.parse_args(["recording", *map(str, arguments)])
     return parsed.run(parsed)
 

@@ -9,8 +9,8 @@ import report_store as made
 from touchstone.data.examples import examples
 from touchstone.report.comparisons import SCREEN, compared
 from touchstone.report.figures import draw as figures
+from touchstone.report.figures import embedding
 from touchstone.report.figures import study as drawings
-from touchstone.report.figures.draw import embedding
 from touchstone.report.figures.scores_svg import scores_svg
 from touchstone.report.grid import collect
 from touchstone.report.tables.curves import curve_table, curves, equivalent_table

@@ -188,7 +188,7 @@ def _counted(corpus: CorpusConfig, parts: Iterable[pd.DataFrame]) -> Iterator[pd
     log.info("pool: %d notes, %d sentences, %d of them candidates", notes, sentences, candidates)
     if not candidates:
         raise UserError(
-            f"corpus={corpus.name}: the pool has no sentences to label; check corpus.pool (keep, candidates, max_notes) and the gold taken"
+            f"corpus={corpus.name}: the pool has no sentences to label; check corpus.pool (keep, candidates, max_notes, reserve) and the gold taken"
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from touchstone.errors import UserError
-from touchstone.generate.marks import write_marks
+from touchstone.llm.marks import write_marks
 from touchstone.taxonomy import NONE, Taxonomy
 
 

@@ -39,6 +39,7 @@ from touchstone.generate.data_to_label import entities as label_entities
 from touchstone.generate.data_to_label import sentences as data_to_label
 from touchstone.generate.label_to_data import entities, relations
 from touchstone.generate.label_to_data import sentences as label_to_data
+from touchstone.generate.order import shuffled_requests
 from touchstone.generate.prompts import Prompt
 from touchstone.generate.shots import mixed, shots
 from touchstone.llm import budget, recording
@@ -238,7 +239,7 @@ def _label(
     prompt = setting.prompt
     reader = DATA_TO_LABEL[prompt.family]
     built = reader.requests(
-        sentences,
+        _drawn(setting, sentences) if prompt.family == "relation" else sentences,
         prompt,
         params=setting.params,
         per_request=setting.generation.pool_sentences_per_request,
@@ -263,6 +264,21 @@ def _label(
         lambda request, text: reader.parse(request, text, prompt.taxonomy),
         assemble,
     )
+
+
+def _drawn(setting: Setting, sentences: pd.DataFrame) -> pd.DataFrame:
+    """Return the sentences asked about in an order of their own, with the number of their request:
+    files of relations are sorted by label, and copies of one sentence unmask each other."""
+    asked = sentences[sentences["candidate"].to_numpy()]
+    numbered = shuffled_requests(
+        asked["text"].tolist(),
+        setting.prompt.taxonomy.marks,
+        setting.generation.pool_sentences_per_request,
+        setting.generation.seed,
+    )
+    order = [position for request in numbered for position in request]
+    numbers = [number for number, request in enumerate(numbered) for _ in request]
+    return asked.iloc[order].assign(request=numbers)
 
 
 def _stage(

@@ -220,16 +220,13 @@ def _obtain(
     if not asked:
         return Obtained()
     if store is None:
-        recorded = recording.load(llm.recording)
-        return Obtained({key: recorded[key] for key in asked if key in recorded})
+        return Obtained(recording.replay(llm.recording, asked))
     obtained = Obtained(store.get(asked))
     if (
         llm.backend == "batch_file"
     ):  # what is recorded need not be answered again: a clean clone exports nothing that is shipped
-        recorded = recording.load(llm.recording)
-        obtained.responses |= {
-            key: recorded[key] for key in asked if key in recorded and key not in obtained.responses
-        }
+        left = {key: request for key, request in asked.items() if key not in obtained.responses}
+        obtained.responses |= recording.replay(llm.recording, left)
     missing = {key: request for key, request in asked.items() if key not in obtained.responses}
     if missing and (llm.backend == "batch_file" or not llm.estimate_only):
         _announce(missing, llm, store)
@@ -303,9 +300,11 @@ def _settle(
     if llm.backend == "recorded" and missing:
         key, request = next(iter(missing.items()))
         stage = f" of stage {request.stage}" if request.stage else ""
+        differing = "; ".join(recording.differences(llm.recording, missing)[:3])
+        other = f"Your copy of the text is not the recorded one: {differing}. " if differing else ""
         error = MissingRecording(
             f"{len(missing)} of {len(asked)} requests{stage} are not in the recording, the first is {key[:16]} ({llm.model} at "
-            f"{llm.endpoint}). Two ways to get them: llm=batch_file writes them to a file to be answered; llm=openai (or another endpoint) "
+            f"{llm.endpoint}). {other}Two ways to get them: llm=batch_file writes them to a file to be answered; llm=openai (or another endpoint) "
             "asks them now. A recording that you have is named by llm.recording=PATH"
         )
         error.keys, error.n, error.stage = list(missing), len(missing), request.stage
@@ -385,6 +384,9 @@ def _parsed(
         if response is None:
             if key in first.failed:
                 reasons[index] = first.failed[key]
+            continue
+        if response.refused:
+            reasons[index] = response.refused
             continue
         try:
             values[index] = parse(request, response.text)

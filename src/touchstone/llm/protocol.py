@@ -79,6 +79,7 @@ class Response:
     latency_s : seconds from the last try's sending to its answer; None for recordings and batches.
     tries : how many times it was sent until it was answered.
     created : ISO date and time (UTC) of the answer.
+    refused : of a stand-off recording (standoff.py) that holds no answer: why it was refused.
     """
 
     key: str
@@ -90,6 +91,7 @@ class Response:
     latency_s: float | None = None
     tries: int = 1
     created: str = ""
+    refused: str = ""
 
 
 @dataclass

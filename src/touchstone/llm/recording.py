@@ -5,27 +5,28 @@ One line per answer: {"key", "request": {"messages", "schema", "params", "sample
 where its text must not be published: the key is enough to replay. `endpoint` and `model` are as
 asked, `served_model` as answered. Shipped recordings are all *.jsonl under demo/recordings.
 
-    touchstone recording export FILE    from the response store
+    touchstone recording export FILE    from the response store (--stand-off: without any text asked
+                                        about, see standoff.py)
     touchstone recording import FILE    into the response store
     touchstone recording verify FILE    keys recomputed, conflicts and broken lines listed
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from touchstone.errors import UserError, no_such
-from touchstone.llm import chat
+from touchstone.digest import digest
+from touchstone.errors import UserError
+from touchstone.llm import chat, standoff
 from touchstone.llm.protocol import Request, Response
 from touchstone.llm.store import Kept, Store
+from touchstone.private import write_aside, write_private
 
 SHIPPED = Path(__file__).resolve().parents[1] / "demo" / "recordings"
 TEXTS = (
@@ -38,9 +39,21 @@ TEXTS = (
 )  # of a line, where they are there
 
 
-def load(recording: str | None) -> dict[str, Response]:
-    """Return all recorded responses by key: those of `recording`, then the shipped ones; the first
-    answer to a request counts.
+@dataclass(frozen=True)
+class Recorded:
+    """One line of a recording: the answer, or its stand-off form; `where` is file and line."""
+
+    where: str
+    response: Response
+    stand_off: Mapping[str, Any] | None = None
+
+
+def replay(recording: str | None, asked: Mapping[str, Request]) -> dict[str, Response]:
+    """Return the recorded responses to requests (by key): those of `recording`, then the shipped
+    ones; the first answer to a request counts.
+
+    A stand-off answer is written again over the request's own sentences; where it was refused and
+    asked again, the second answer stands for both.
 
     Parameters
     ----------
@@ -51,12 +64,42 @@ def load(recording: str | None) -> dict[str, Response]:
     UserError
         If a file is missing or a line of it cannot be read.
     """
-    found: dict[str, Response] = {}
+    by_key: dict[str, Recorded] = {}
     for path in [*files(recording), *shipped()]:
-        stat = path.stat()
-        for key, response in _load_file(path, stat.st_mtime_ns, stat.st_size).items():
-            found.setdefault(key, response)
-    return found
+        lines = _load_file(path, *_state(path))
+        for key in asked.keys() & lines.keys():
+            by_key.setdefault(key, lines[key])
+        for key in [line.stand_off.get("again") for line in by_key.values() if line.stand_off]:
+            if key in lines:
+                by_key.setdefault(key, lines[key])
+    return {key: _replayed(key, asked[key], by_key) for key in asked if key in by_key}
+
+
+def differences(recording: str | None, missing: Mapping[str, Request]) -> list[str]:
+    """Say which sentences of requests that no recording answers differ from those that a stand-off
+    recording was asked about: one line for each, with file, line and sentence number."""
+    stand_off = [
+        line
+        for path in [*files(recording), *shipped()]
+        for line in _load_file(path, *_state(path)).values()
+        if line.stand_off and "sentences" in line.stand_off
+    ]
+    by_sentence: dict[tuple[int, str], list[Recorded]] = {}
+    for line in stand_off:
+        for row in line.stand_off["sentences"] if line.stand_off else ():
+            by_sentence.setdefault((row["id"], row["digest"]), []).append(line)
+    found = []
+    for request in missing.values():
+        near: dict[str, Recorded] = {}
+        for number, text in standoff.numbered(request.messages).items():
+            for restricted in (False, True):
+                digest = standoff.sentence_digest(text, restricted=restricted)
+                near |= {line.where: line for line in by_sentence.get((number, digest), ())}
+        for where, line in near.items():
+            if wrong := standoff.differing(request.messages, line.stand_off or {}):
+                number = f"sentence {wrong[0]}" if len(wrong) == 1 else f"sentences {wrong}"
+                found.append(f"{where}: {number} differs from what was asked about")
+    return list(dict.fromkeys(found))
 
 
 def files(recording: str | None) -> list[Path]:
@@ -151,6 +194,72 @@ def export(
     return written, left_out
 
 
+def export_stand_off(
+    store: Store,
+    path: str | Path,
+    *,
+    stage: str | None = None,
+    model: str | None = None,
+    purpose: str | None = None,
+) -> tuple[int, int, int]:
+    """Write what was answered about sentences as a recording that holds none of their text.
+
+    Parameters
+    ----------
+    stage, model : only those; None = all.
+    purpose : why labels of restricted text are written; None leaves them out. With it the file is
+        0600 and a note beside it says for what it was written.
+
+    Returns
+    -------
+    written, restricted, other : answers written; left out since they are about restricted text;
+        left out since a model wrote their text by itself (bronze, names), which has no stand-off
+        form.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written.
+    """
+    restricted = other = 0
+    lines: dict[str, dict[str, Any]] = {}
+    asked_again: dict[str, tuple[str, str]] = {}  # digest of the first messages -> key, reason
+    first: dict[str, str] = {}  # digest of the messages -> key
+    for kept in store.rows(stage=stage, model=model):
+        if kept.restricted and purpose is None:
+            restricted += 1
+            continue
+        request = kept.request
+        if request is None or not standoff.form_of(request):
+            other += 1
+            continue
+        line = entry(kept, with_request=False)
+        del line["response"]
+        try:
+            line["stand_off"] = standoff.stand_off(
+                request, kept.response.text, restricted=kept.restricted
+            )
+        except ValueError:
+            other += 1
+            continue
+        messages = request["messages"]
+        first[digest([messages, kept.endpoint, kept.asked_model])] = kept.response.key
+        if len(messages) > 2 and messages[-2]["role"] == "assistant":
+            place = digest([messages[:-2], kept.endpoint, kept.asked_model])
+            asked_again[place] = (kept.response.key, standoff.reason(messages[-1]["content"]))
+        lines[kept.response.key] = line
+    for place, (key, reason) in asked_again.items():
+        if place in first:
+            lines[first[place]]["stand_off"] = {"refused": reason, "again": key}
+    if lines:
+        path = Path(path)
+        write(path, lines.values(), mode=0o644 if purpose is None else 0o600)
+        if purpose is not None:
+            note = f"{path.name} holds labels of restricted text.\nPurpose: {purpose}\n"
+            write_private(path.with_suffix(".txt"), note + f"Written: {chat.now()}\n")
+    return len(lines), restricted, other
+
+
 def write(path: str | Path, entries: Iterable[Mapping[str, Any]], mode: int = 0o644) -> None:
     """Write lines of a recording, aside first, then renamed.
 
@@ -160,15 +269,9 @@ def write(path: str | Path, entries: Iterable[Mapping[str, Any]], mode: int = 0o
         If the file cannot be written.
     """
     path = Path(path)
-    aside = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(
-            os.open(aside, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, mode), "w", encoding="utf-8"
-        ) as handle:
-            for line in entries:
-                handle.write(json.dumps(line, ensure_ascii=False) + "\n")
-        aside.replace(path)
+        write_aside(path, (json.dumps(line, ensure_ascii=False) + "\n" for line in entries), mode)
     except OSError as error:
         raise UserError(
             f"cannot write the recording {path}: {error.strerror}; name a file in a folder that you own"
@@ -192,6 +295,11 @@ def import_(store: Store, path: str | Path) -> tuple[int, int]:
     for number, raw in _lines(path):
         where = f"{path}, line {number}"
         lines.append(_entry(raw, where))
+        if "stand_off" in lines[-1]:
+            raise UserError(
+                f"{where}: a stand-off recording holds no text to import; it is replayed over your "
+                f"copy of the corpus: llm=recorded llm.recording={path}"
+            )
         if problem := _wrong_key(lines[-1], where):
             raise UserError(f"{problem}; nothing of this file was imported")
     added = conflicts = 0
@@ -227,7 +335,9 @@ class Verified:
 def verify(path: str | Path) -> Verified:
     """Check a recording: every line readable, every key that of its request, no request answered in
     two ways."""
-    problems, answers, lines, recomputed = [], {}, 0, 0
+    problems: list[str] = []
+    answers: dict[str, Any] = {}
+    lines = recomputed = 0
     for number, raw in _lines(path):
         lines += 1
         try:
@@ -238,7 +348,8 @@ def verify(path: str | Path) -> Verified:
         recomputed += "request" in line
         if problem := _wrong_key(line, f"line {number}"):
             problems.append(problem)
-        if answers.setdefault(line["key"], line["response"]) != line["response"]:
+        answer = line.get("stand_off", line["response"])
+        if answers.setdefault(line["key"], answer) != answer:
             problems.append(
                 f"line {number}: request {line['key'][:12]} is answered twice, differently"
             )
@@ -257,113 +368,37 @@ def read(path: str | Path) -> Iterator[dict[str, Any]]:
         yield _entry(raw, f"{path}, line {number}")
 
 
-def add_cli(subparsers: Any) -> None:
-    """Add `recording export|import|verify` to a command line; each sets `run`, a function of the
-    parsed arguments."""
-    parser = subparsers.add_parser(
-        "recording", help="move LLM answers between the response store and JSON lines"
-    )
-    actions = parser.add_subparsers(dest="action", required=True)
-    out = actions.add_parser("export", help="write the store's answers as a recording")
-    out.add_argument("file")
-    out.add_argument("--stage", help="only this stage")
-    out.add_argument("--model", help="only this model")
-    out.add_argument(
-        "--without-requests", action="store_true", help="keys only: the text asked is left out"
-    )
-    out.add_argument(
-        "--restricted",
-        action="store_true",
-        help="also answers about restricted text; the file is readable to you only",
-    )
-    out.set_defaults(run=_run_export)
-    into = actions.add_parser("import", help="put a recording's answers into the store")
-    into.add_argument("file", nargs="+")
-    into.set_defaults(run=_run_import)
-    check = actions.add_parser("verify", help="check a recording")
-    check.add_argument("file", nargs="*", help="default: the shipped recordings")
-    check.set_defaults(run=_run_verify)
-    for action in (out, into):
-        action.add_argument(
-            "--cache", default=".cache", help="paths.cache of the runs (default .cache)"
-        )
-
-
-def _run_export(arguments: argparse.Namespace) -> int:
-    folder = Path(arguments.cache) / "llm"
-    if not (folder / "responses.sqlite").is_file():
-        raise UserError(
-            f"no response store in {folder}; name paths.cache of the runs that asked: --cache FOLDER"
-        )
-    with Store(folder) as store:
-        written, left_out = export(
-            store,
-            arguments.file,
-            stage=arguments.stage,
-            model=arguments.model,
-            with_requests=not arguments.without_requests,
-            restricted=arguments.restricted,
-        )
-        told = f"{left_out} answers about restricted text left out; --restricted writes them too"
-        if not written:
-            raise UserError(
-                f"nothing written to {arguments.file}: {told if left_out else _what_there_is(store, arguments)}"
-            )
-    print(f"{written} answers written to {arguments.file}")
-    if left_out:
-        print(told)
-    return 0
-
-
-def _what_there_is(store: Store, arguments: argparse.Namespace) -> str:
-    """Say which stages and models a store has answers of, and which one asked for is none of
-    them."""
-    known = store.db.execute("SELECT DISTINCT stage, asked_model FROM responses").fetchall()
-    if not known:
-        return f"{store.path} has no answers yet"
-    told = []
-    for name, asked, found in (
-        ("stage", arguments.stage, {row[0] for row in known}),
-        ("model", arguments.model, {row[1] for row in known}),
-    ):
-        told.append(
-            f"{name}s: {', '.join(sorted(found))}"
-            if asked in (None, *found)
-            else no_such(name, asked, found)
-        )
-    return "; ".join(told)
-
-
-def _run_import(arguments: argparse.Namespace) -> int:
-    with Store(Path(arguments.cache) / "llm") as store:
-        for path in arguments.file:
-            added, conflicts = import_(store, path)
-            print(
-                f"{path}: {added} answers added"
-                + (f", {conflicts} differ from the store, which keeps its own" if conflicts else "")
-            )
-    return 0
-
-
-def _run_verify(arguments: argparse.Namespace) -> int:
-    failed = False
-    for path in arguments.file or shipped():
-        found = verify(path)
-        print(
-            f"{path}: {found.lines} answers, {found.recomputed} keys recomputed, {len(found.problems)} problems"
-        )
-        for problem in found.problems:
-            print(f"  {problem}")
-        failed = failed or bool(found.problems)
-    return 1 if failed else 0
+def _state(path: Path) -> tuple[int, int]:
+    stat = path.stat()
+    return stat.st_mtime_ns, stat.st_size
 
 
 @lru_cache(maxsize=64)
-def _load_file(path: Path, _changed: int, _size: int) -> dict[str, Response]:
-    found: dict[str, Response] = {}
-    for line in read(path):
-        found.setdefault(line["key"], _as_response(line))
-    return found
+def _load_file(path: Path, _changed: int, _size: int) -> dict[str, Recorded]:
+    recorded: dict[str, Recorded] = {}
+    for number, raw in _lines(path):
+        where = f"{path}, line {number}"
+        line = _entry(raw, where)
+        recorded.setdefault(line["key"], Recorded(where, _as_response(line), line.get("stand_off")))
+    return recorded
+
+
+def _replayed(key: str, request: Request, by_key: Mapping[str, Recorded]) -> Response:
+    """Return the answer to a request; of a stand-off one, its text over the request's sentences."""
+    line = by_key[key]
+    if line.stand_off is None:
+        return line.response
+    refused = line.stand_off.get("refused")
+    second = by_key.get(line.stand_off.get("again", ""))
+    if second is not None and second.stand_off is not None:
+        line, refused = second, second.stand_off.get("refused")
+    if refused is not None or line.stand_off is None:
+        return replace(line.response, key=key, refused=refused or "refused")
+    try:
+        text = standoff.rebuilt(request.messages, line.stand_off)
+    except ValueError as error:
+        raise UserError(f"{line.where}: {error}") from None
+    return replace(line.response, key=key, text=text)
 
 
 def _lines(path: str | Path) -> Iterator[tuple[int, str]]:
@@ -383,6 +418,10 @@ def _entry(raw: str, where: str) -> dict[str, Any]:
         line = json.loads(raw)
     except ValueError:
         raise UserError(f"{where}: not JSON; a recording is one JSON object per line") from None
+    if isinstance(line, dict) and "stand_off" in line:
+        if problem := standoff.fault(line["stand_off"]):
+            raise UserError(f"{where}: {problem}")
+        line.setdefault("response", "")
     if not isinstance(line, dict) or not isinstance(line.get("response"), str):
         raise UserError(f'{where}: a recorded answer needs "key" and "response" (text)')
     key = line.get("key")

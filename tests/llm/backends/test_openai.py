@@ -25,7 +25,8 @@ from touchstone.llm.protocol import ParseError, Request
 from touchstone.llm.store import Store
 from touchstone.schema import LLMConfig
 
-HERE = Path(__file__).resolve().parents[2] / "harness"
+HERE = Path(__file__).resolve().parent
+PATHS = [str(HERE), str(HERE.parents[1] / "harness")]  # of processes that tests start
 SCHEMA = {
     "title": "answer",
     "type": "object",
@@ -148,8 +149,8 @@ def test_a_full_hit_does_not_import_the_client(tmp_path):
         ask([request(1)], parse, llm, folder=tmp_path)
     code = f"""
 import sys
-sys.path.insert(0, {str(HERE)!r})
-from test_llm_online import request, parse, config
+sys.path[:0] = {PATHS!r}
+from test_openai import request, parse, config
 for name in [name for name in sys.modules if name.split(".")[0] in ("openai", "httpx2", "torch", "transformers")]:
     del sys.modules[name]
 from touchstone.llm.ask import ask
@@ -502,8 +503,8 @@ def test_two_processes_asking_the_same_make_one_call_each(tmp_path):
     with FakeLLM(echo, latency=0.05) as server:
         code = f"""
 import sys
-sys.path.insert(0, {str(HERE)!r})
-from test_llm_online import request, parse, config
+sys.path[:0] = {PATHS!r}
+from test_openai import request, parse, config
 from touchstone.llm.ask import ask
 answers = ask([request(n) for n in range(60)], parse, config({server.url!r}), folder={str(tmp_path)!r})
 assert answers.values == list(range(60))
@@ -677,8 +678,8 @@ def test_retry_after_may_be_a_date():
 def client_code(server_url, folder, n, workers):
     return f"""
 import sys
-sys.path.insert(0, {str(HERE)!r})
-from test_llm_online import request, parse, config
+sys.path[:0] = {PATHS!r}
+from test_openai import request, parse, config
 from touchstone.llm.ask import ask
 import logging
 logging.basicConfig(format="%(message)s")

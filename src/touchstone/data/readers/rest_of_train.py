@@ -12,7 +12,7 @@ import pandas as pd
 from touchstone.data.pool import COLUMNS, marked
 from touchstone.schema import PoolFiles
 
-POOL_KEYS = ("max_notes", "candidates")
+POOL_KEYS = ("reserve", "max_notes", "candidates")
 
 
 def sentences(frame: pd.DataFrame, pool: PoolFiles, seed: int) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """The longest run of words that a text shares with another: did the LLM write, or copy its prompt
 or its source?
 
-Exact runs of words after `mixture.normalise`; runs of fewer than `SEED` words say nothing and count
+Exact runs of words after `similarity.normalise`; runs of fewer than `SEED` words say nothing and count
 as 0. Paraphrase is not seen.
 """
 

@@ -1,7 +1,7 @@
 """How varied texts are, and how much of their wording is new: distinct-n, self-BLEU, Vendi score,
 vocabulary, near duplicates.
 
-Words are runs of letters and digits in lower case (`mixture.normalise`). All of these but the
+Words are runs of letters and digits in lower case (`similarity.normalise`). All of these but the
 vocabulary depend on how many sentences there are: compare sources at the same number (`quality.py`
 samples it). Does not judge whether the text is right. Sources: distinct-n, Li et al. 2016;
 self-BLEU, Zhu et al. 2018 (Texygen), with BLEU as sacrebleu's sentence_bleu computes it
@@ -14,13 +14,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from rapidfuzz import fuzz, process
 from threadpoolctl import threadpool_limits
 
-from touchstone.mixture import normalise
+from touchstone.similarity import normalise, repeating
 
 BLEU_ORDER = 4
-BLOCK = 512  # rows compared at a time: bounds memory to BLOCK x n ratios
 
 
 def words(text: str) -> list[str]:
@@ -128,22 +126,7 @@ def near_duplicates(texts: Sequence[str], cutoff: float = 90.0, threads: int = 1
     -------
     bool array of shape (n_texts,).
     """
-    forms = [normalise(text) for text in texts]
-    first = {form: i for i, form in reversed(list(enumerate(forms)))}
-    repeats = np.array([first[form] != i for i, form in enumerate(forms)], dtype=bool)
-    alone = np.flatnonzero(~repeats)
-    unique = [forms[i] for i in alone]
-    for start in range(0, len(unique), BLOCK):
-        block = unique[start : start + BLOCK]
-        ratios = process.cdist(
-            block,
-            unique[: start + len(block)],
-            scorer=fuzz.ratio,
-            score_cutoff=cutoff,
-            workers=threads,
-        )
-        repeats[alone[start : start + len(block)]] = np.tril(ratios, start - 1).any(axis=1)
-    return repeats
+    return repeating(texts, cutoff, threads)
 
 
 def _bleu(correct: Sequence[int], total: Sequence[int], length: int, closest: int) -> float:

@@ -17,8 +17,8 @@ import pandas as pd
 from touchstone.data.examples import examples
 from touchstone.generate.data_to_label import sentences as data_to_label
 from touchstone.generate.data_to_label.sentences import CONFIDENCES, entries_of, entry_id
-from touchstone.generate.marks import Span, read_marks
 from touchstone.generate.prompts import Prompt
+from touchstone.llm.marks import Span, read_marks
 from touchstone.llm.protocol import ParseError, Request
 from touchstone.taxonomy import Taxonomy
 

@@ -53,15 +53,16 @@ def requests(
     ----------
     sentences : frame with doc_id, note_type, text and example_id, in reading order within a
         document; column `candidate` (bool), where present, tells which sentences are asked about
-        (the others are shown as context only).
+        (the others are shown as context only). Column `request` (int), where present, says which
+        are asked together: sentences that stand alone, drawn by `generate/order.py`.
     prompt : the variant to render.
     params : sampling parameters, part of each request's key.
     per_request : sentences asked about in one request at most; a longer note is asked in parts of
         equal size.
     shots : {"text", "labels"} of training gold to show, see `shots.py`.
     restricted : whether the text comes from a restricted corpus.
-    standalone : the sentences do not follow one another (round trip); they are grouped in the order
-        given.
+    standalone : the sentences do not follow one another (round trip, relations); without `request`
+        they are grouped in the order given.
     stage : name for counts and quarantine.
 
     Returns
@@ -69,7 +70,12 @@ def requests(
     list of Request, whose context holds `example_ids`: number asked -> example_id.
     """
     built = []
-    groups = [("", sentences)] if standalone else sentences.groupby("doc_id", sort=False)
+    if "request" in sentences:
+        groups = sentences.groupby("request", sort=True)
+    elif standalone:
+        groups = [("", sentences)]
+    else:
+        groups = sentences.groupby("doc_id", sort=False)
     for _, note in groups:
         asked = note[note["candidate"]] if "candidate" in note else note
         if asked.empty:

@@ -20,8 +20,8 @@ import pandas as pd
 from touchstone.data.examples import examples
 from touchstone.generate.data_to_label.sentences import entries_of, entry_id
 from touchstone.generate.label_to_data.sentences import WORDS, cycle
-from touchstone.generate.marks import Span, read_marks
 from touchstone.generate.prompts import Prompt
+from touchstone.llm.marks import Span, read_marks
 from touchstone.llm.parsing import loads
 from touchstone.llm.protocol import ParseError, Request
 from touchstone.taxonomy import NONE, Taxonomy
