@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from touchstone.errors import UserError
+from touchstone.models import ngrams
 from touchstone.models.checks import check_texts, check_training, labels_of, must
 from touchstone.models.heads import fit_heads, probabilities
 
@@ -80,7 +81,9 @@ class TfidfClassifier(ClassifierMixin, BaseEstimator):
         X, y, sample_weight = check_training(X, y, self.kind, self.n_classes, sample_weight)
         self.vectorizers_ = self._vectorizers()
         try:
-            features = _stack([vectorizer.fit_transform(X) for vectorizer in self.vectorizers_])
+            features = _stack(
+                [ngrams.fit_transform(vectorizer, X) for vectorizer in self.vectorizers_]
+            )
         except (
             ValueError
         ) as error:  # scikit-learn: empty vocabulary, or min_df that leaves no terms
@@ -110,7 +113,8 @@ class TfidfClassifier(ClassifierMixin, BaseEstimator):
         if not X:
             return np.zeros((0, self.n_classes))
         return probabilities(
-            self.heads_, _stack([vectorizer.transform(X) for vectorizer in self.vectorizers_])
+            self.heads_,
+            _stack([ngrams.transform(vectorizer, X) for vectorizer in self.vectorizers_]),
         )
 
     def predict(self, X: Sequence[str]) -> np.ndarray:
