@@ -221,7 +221,8 @@ def empty(overrides: Sequence[str]) -> int:
     import hydra
     from hydra.core.config_store import ConfigStore
 
-    from touchstone import schema
+    from touchstone.paths import conf_dir
+    from touchstone.run.conf_files import reading_conf
 
     def job(_: Any) -> None:
         from mlflow.entities import Metric, Param
@@ -237,10 +238,10 @@ def empty(overrides: Sequence[str]) -> int:
         store.client.log_batch(run_id, **values)
         store.client.set_terminated(run_id, "FINISHED")
 
-    schema.register()
-    ConfigStore.instance().store(group="hydra/callbacks", name="touchstone", node={})
     sys.argv = [sys.argv[0], *overrides]
-    hydra.main(config_path=str(schema.conf_dir()), config_name="config", version_base="1.3")(job)()
+    with reading_conf():
+        ConfigStore.instance().store(group="hydra/callbacks", name="touchstone", node={})
+        hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(job)()
     return 0
 
 

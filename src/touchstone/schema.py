@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
-from pathlib import Path
 from typing import Any, Dict, List, Optional  # noqa: UP035 - omegaconf resolves these names at run time
 
 from hydra.core.config_store import ConfigStore
@@ -455,22 +454,6 @@ def register() -> None:
     store.store(name="touchstone", node=Config)
     for name, node in CLASSIFIER_SCHEMAS.items():
         store.store(group="schema/classifier", name=name, node=node)
-    ConfigStore.__deepcopy__ = _with_own_folders  # type: ignore[attr-defined]
-
-
-def _with_own_folders(store: ConfigStore, _: Any) -> ConfigStore:
-    """Copy the folders of a store, not the classes in it: Hydra copies it for every question that
-    it asks, half of the time of --help."""
-
-    def copied(folder: Dict[str, Any]) -> Dict[str, Any]:
-        return {
-            name: copied(entry) if isinstance(entry, dict) else entry
-            for name, entry in folder.items()
-        }
-
-    copy = object.__new__(type(store))
-    copy.repo = copied(store.repo)
-    return copy
 
 
 def checked(composed: DictConfig) -> Config:
@@ -647,10 +630,3 @@ def typed(plain: Dict[str, Any]) -> DictConfig:
     base = OmegaConf.structured(Config)
     base.classifier = OmegaConf.structured(found[0])
     return OmegaConf.merge(base, plain)  # type: ignore[return-value]
-
-
-def conf_dir() -> Path:
-    """Return the folder of YAML files: ./conf where it exists (a checkout or an unpacked bundle),
-    else the checkout's own."""
-    here = Path.cwd() / "conf"
-    return here if (here / "config.yaml").exists() else Path(__file__).resolve().parents[2] / "conf"

@@ -31,6 +31,7 @@ import touchstone.report.tables.captions
 import touchstone.report.tables.scores
 import touchstone.reproduce.bundle
 import touchstone.reproduce.reproduce
+import touchstone.run.conf_files
 import touchstone.run.console
 import touchstone.run.job
 import touchstone.run.logbook

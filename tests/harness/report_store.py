@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from preloaded import copy_store
 
@@ -31,7 +30,7 @@ from touchstone.generate.stages import Generated
 from touchstone.llm.ask import Usage
 from touchstone.mixture import compose as mix
 from touchstone.pipeline import Cell
-from touchstone.run import logbook
+from touchstone.run import conf_files, logbook
 from touchstone.run.job import asks_directly, cell_key, params, run_name
 from touchstone.taxonomy import taxonomy_of
 
@@ -48,14 +47,7 @@ SKILL = {
 
 def composed(*overrides: str):
     """Compose a configuration as run.py would."""
-    schema.register()
-    from hydra.core.config_store import ConfigStore
-
-    ConfigStore.instance().store(
-        group="hydra/callbacks", name="touchstone", node={}, provider="touchstone"
-    )
-    with initialize_config_dir(str(schema.conf_dir()), version_base="1.3"):
-        return compose("config", overrides=list(overrides))
+    return conf_files.composed(overrides)
 
 
 @lru_cache(maxsize=4)

@@ -21,7 +21,8 @@ from typing import Any
 
 from touchstone.digest import digest_file
 from touchstone.errors import UserError, no_such
-from touchstone.schema import CorpusConfig, Source, conf_dir
+from touchstone.paths import conf_file, conf_names
+from touchstone.schema import CorpusConfig, Source
 
 FOLDS = range(1, 11)  # what {fold} in `source.files` stands for
 TIMEOUT_S = 60.0
@@ -91,17 +92,16 @@ def corpus_named(name: str) -> CorpusConfig:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    folder = conf_dir() / "corpus"
-    choices = [path.stem for path in folder.glob("*.yaml")]
+    choices = conf_names("corpus")
     if name not in choices:
         raise UserError(no_such("corpus", name, choices))
-    path = folder / f"{name}.yaml"
+    path = conf_file(f"corpus/{name}.yaml")
     try:
         given = OmegaConf.load(path)
         parents = [
             parent for parent in given.pop("defaults", []) if parent != "_self_"
         ]  # a variant names its parent, as for Hydra
-        layers = [OmegaConf.load(folder / f"{parent}.yaml") for parent in parents]
+        layers = [OmegaConf.load(conf_file(f"corpus/{parent}.yaml")) for parent in parents]
         return OmegaConf.to_object(
             OmegaConf.merge(OmegaConf.structured(CorpusConfig), *layers, given)
         )  # type: ignore[return-value]

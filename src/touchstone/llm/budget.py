@@ -252,10 +252,10 @@ def _usd(value: float | None) -> str:
 
 
 def _path(prices: str) -> Path:
-    from touchstone.schema import conf_dir
+    from touchstone.paths import conf_file
 
     return (
-        Path(prices) if Path(prices).is_absolute() or Path(prices).exists() else conf_dir() / prices
+        Path(prices) if Path(prices).is_absolute() or Path(prices).exists() else conf_file(prices)
     )
 
 

@@ -22,9 +22,10 @@ import pandas as pd
 from touchstone.data.targets import categories as scored_categories
 from touchstone.digest import digest
 from touchstone.errors import UserError, no_such
+from touchstone.paths import conf_names
 from touchstone.report import reading
 from touchstone.run.job import BOOKKEEPING, LLM_BOOKKEEPING
-from touchstone.schema import CategoryConfig, LabelledExample, TaxonomyConfig, conf_dir
+from touchstone.schema import CategoryConfig, LabelledExample, TaxonomyConfig
 from touchstone.taxonomy import Taxonomy, taxonomy_of
 from touchstone.tracking import CELL, KIND, STATUS, Run, Store, latest_children, readable_uri
 
@@ -259,7 +260,7 @@ def _no_study(store: Store, study: str) -> str:
     is no such study."""
     there, experiments = (
         reading.studies(store),
-        sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml")),
+        conf_names("experiment"),
     )
     makes = f"python run.py -m +experiment={study if study in experiments else 'NAME'} makes"
     if not there:

@@ -21,6 +21,8 @@ from omegaconf import DictConfig
 
 from touchstone import schema
 from touchstone.errors import EstimateOnly, PendingRequests, UserError, no_such
+from touchstone.paths import conf_dir, conf_dirs, conf_file, conf_names
+from touchstone.run.conf_files import reading_conf
 
 kept_error: list[Exception] = []  # of a single run, from the job to main
 
@@ -68,8 +70,6 @@ def main(arguments: Sequence[str]) -> int:
     )
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
     gc.set_threshold(*COLLECTED_AFTER)
-    schema.register()
-    _show_callbacks_where_they_are()
     signal.signal(signal.SIGTERM, _interrupt)  # a scheduler's way to ask for an end: as Ctrl-C
     from touchstone.run import sweep  # light: mlflow is imported when a sweep starts
 
@@ -79,9 +79,10 @@ def main(arguments: Sequence[str]) -> int:
         given = [_one_value(argument) for argument in sweep.resume_arguments(arguments)]
         _refuse_empty_globs(given)
         sys.argv = [sys.argv[0], *_overrides_first(given)]
-        hydra.main(config_path=str(schema.conf_dir()), config_name="config", version_base="1.3")(
-            _job
-        )()
+        with reading_conf():
+            hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(
+                _job
+            )()
         status = EXIT_OK
         if kept_error:
             raise kept_error[0]
@@ -291,7 +292,7 @@ def _explain_composing(text: str) -> str | None:
         found := re.search(r"In '([^']+)': (?:\w+ raised while composing config:\n)?(.+)", text)
     ):
         return None
-    where = f"{schema.conf_dir().name}/{found[1]}.yaml"
+    where = f"conf/{found[1]}.yaml"
     if lacking := re.match(r"Could not load '([^']+)/([^'/]+)'", found[2]):
         return f"{where}, defaults: {no_such(lacking[1], lacking[2], _options(lacking[1]))}"
     key = re.search(r"full_key: (\S+)", text)
@@ -393,13 +394,14 @@ def _explain_hydra(
 
 
 def _options(group: str) -> list[str]:
-    folder = schema.conf_dir() / group
-    own = ["basic"] if group == "hydra/launcher" else []
-    return sorted([*own, *(path.stem for path in folder.glob("*.yaml"))]) if folder.is_dir() else []
+    names = conf_names(group)
+    return sorted([*names, "basic"]) if group == "hydra/launcher" else names
 
 
 def _groups() -> list[str]:
-    return sorted(path.name for path in schema.conf_dir().iterdir() if path.is_dir())
+    return sorted(
+        {path.name for folder in conf_dirs() for path in folder.iterdir() if path.is_dir()}
+    )
 
 
 def _launcher_keys(arguments: Sequence[str]) -> list[str]:
@@ -414,7 +416,7 @@ def _launcher_keys(arguments: Sequence[str]) -> list[str]:
         ),
         "",
     )
-    path = schema.conf_dir() / "hydra" / "launcher" / f"{chosen}.yaml"
+    path = conf_file(f"hydra/launcher/{chosen}.yaml")
     return (
         [key for key in OmegaConf.load(path) if key not in ("_target_", "defaults")]
         if path.is_file()
@@ -427,15 +429,3 @@ def _fields(class_name: str) -> list[str]:
 
     found = getattr(schema, class_name, None) or getattr(hydra.conf, class_name, None)
     return list(getattr(found, "__dataclass_fields__", {})) if found else []
-
-
-def _show_callbacks_where_they_are() -> None:
-    """Register the sweep callback so that conf/config.yaml can name it."""
-    from hydra.core.config_store import ConfigStore
-
-    ConfigStore.instance().store(
-        group="hydra/callbacks",
-        name="touchstone",
-        node={"touchstone": {"_target_": "touchstone.run.sweep.SweepCallback"}},
-        provider="touchstone",
-    )

@@ -9,7 +9,8 @@ from pathlib import Path
 import yaml
 
 from touchstone.errors import UserError
-from touchstone.schema import KINDS, conf_dir
+from touchstone.paths import conf_file
+from touchstone.schema import KINDS
 
 UNITS = {"percent": 100.0, "fraction": 1.0}
 
@@ -41,9 +42,11 @@ def published(study: str, path: Path | None = None) -> list[Published]:
     UserError
         If an entry lacks a field, its source above all, or has an unknown kind or unit.
     """
-    path = path or conf_dir() / "published.yaml"
+    path = path or conf_file("published.yaml")
     if not path.exists():
-        return []
+        raise UserError(
+            f"{path} is missing: published figures stand there; install the package again"
+        )
     names = [field.name for field in fields(Published)]
     out = []
     for number, entry in enumerate(yaml.safe_load(path.read_text(encoding="utf-8")) or [], 1):
