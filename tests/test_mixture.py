@@ -54,6 +54,63 @@ def test_exact_and_near_duplicates_are_dropped_and_counted():
     ]
 
 
+def test_gold_is_used_as_the_experts_left_it():
+    twice = table(("g1", "Fell twice.", ["falls"]), ("g2", "Fell twice.", ["falls"]))
+    config = mix(gold=MixtureConfig().gold)
+    config.gold.use = True
+    mixed = compose({"gold": twice}, config, test_texts=[], seed=0)
+    assert mixed.train["example_id"].tolist() == ["g1", "g2"] and mixed.dropped.empty
+
+
+def test_sentences_that_differ_in_their_labels_are_no_duplicates():
+    silver = table(
+        ("s1", "She lost her keys and then her way home.", ["memory"]),
+        ("s2", "She lost her keys and then her way home!", []),
+        ("s3", "She lost her key and then her way home.", []),
+        source="silver",
+    )
+    mixed = compose({"silver": silver}, mix(silver=use()), test_texts=[], seed=0)
+    assert mixed.dropped.to_dict("records") == [
+        {"source": "silver", "example_id": "s3", "reason": "near_duplicate"}
+    ]
+
+
+def test_sentences_that_differ_in_their_mentions_are_no_duplicates():
+    text = "Patients with gout and stroke were seen in the month of May ."
+    silver = table(*[(f"s{i}", text + " " * i, []) for i in range(3)], source="silver")
+    gout, stroke = (
+        {"start": text.index(name), "end": text.index(name) + len(name), "type": "Disease"}
+        for name in ("gout", "stroke")
+    )
+    silver["spans"] = [[gout], [stroke], [gout]]
+    mixed = compose({"silver": silver}, mix(silver=use()), test_texts=[], seed=0)
+    assert mixed.train["example_id"].tolist() == ["s0", "s1"]
+
+
+def test_sentences_that_differ_in_which_pair_is_masked_are_no_duplicates():
+    texts = [
+        "We found that @GENE$ and IL6 variants raise the risk of @DISEASE$ in a cohort.",
+        "We found that IL6 and @GENE$ variants raise the risk of @DISEASE$ in a cohort.",
+        "We find that @GENE$ and IL6 variants raise the risk of @DISEASE$ in a cohort.",
+    ]
+    silver = table(*[(f"s{i}", text, ["x"]) for i, text in enumerate(texts)], source="silver")
+    masked = {"marks": ("@GENE$", "@DISEASE$"), "test_texts": [], "seed": 0}
+    kept = compose({"silver": silver}, mix(silver=use()), **masked).train["example_id"]
+    assert kept.tolist() == ["s0", "s1"]
+
+
+def test_sentences_of_documents_that_are_gold_leave_silver_and_are_counted():
+    mixed = compose(
+        {"gold": GOLD, "silver": SILVER},
+        mix(gold=use(), silver=use(filter="none")),
+        test_texts=[],
+        seed=0,
+        gold_documents=["g1", "s2"],
+    )
+    assert "s2" not in set(mixed.train["example_id"])
+    assert mixed.composition.set_index("source")["is_gold"].to_dict() == {"gold": 0, "silver": 1}
+
+
 def test_filter_none_keeps_duplicates():
     assert len(compose(SOURCES, mix(silver=use(filter="none")), test_texts=[], seed=0).train) == 4
 

@@ -1,16 +1,16 @@
 """Compose gold, silver and bronze examples into one training set.
 
-Filters each source, removes its exact and near duplicates, drops synthetic text too close to the
-test split, samples, weights, and counts every drop. Does not generate, label or split. Source: Li,
-Wang, Yu 2023 for the mixtures; the leakage guard and the size-matched controls (repeated gold,
-shuffled labels) are ours.
+Gold is used as the experts left it. Of a synthetic source, exact and near duplicates that agree in
+their labels and text too close to the test split are dropped; the rest is matched to gold's
+distribution where that is asked for, sampled and weighted, and every drop is counted. Controls
+change gold or labels (controls.py). Does not generate, label or split. Source: Li, Wang, Yu 2023
+for the mixtures; the leakage guard and the controls are ours.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from touchstone import controls
 from touchstone.cache import cached
 from touchstone.data.examples import SOURCES
 from touchstone.digest import digest
 from touchstone.errors import UserError
+from touchstone.matching import matching
 from touchstone.schema import MixtureConfig, SourceMix
-from touchstone.similarity import duplicates, resembling
+from touchstone.similarity import duplicates, normalise, resembling
 from touchstone.taxonomy import NONE
 
-VERSION = 1  # of duplicates and leakage, raised when what counts as one changes
-DROPS = ("filtered", "exact_duplicate", "near_duplicate", "leakage", "not_sampled")
+VERSION = 2  # of duplicates and leakage, raised when what counts as one changes; 2: labels agree
+DROPS = (
+    "is_gold",
+    "filtered",
+    "exact_duplicate",
+    "near_duplicate",
+    "leakage",
+    "not_matched",
+    "not_sampled",
+)
 
 
 @dataclass(frozen=True)
@@ -36,8 +46,8 @@ class Mixed:
 
     Attributes
     ----------
-    train : example table of what the classifier learns from; repeated gold has `#2`, `#3`, ...
-        after its example ids.
+    train : example table of what the classifier learns from; repeated gold has `#2`, `#3`, ... and
+        augmented gold `~1`, ... after its example ids.
     composition : one row per source: available, one column for each of `DROPS`, repeated, used,
         weight, resembles_test (sentences of a kept source that are as close to a test sentence as
         the guard would drop: for gold they are counted and kept, since a published split is not
@@ -60,6 +70,8 @@ def compose(
     seed: int,
     threads: int = 1,
     round_trip: Collection[str] | None = None,
+    marks: Sequence[str] = (),
+    gold_documents: Collection[str] = (),
     cache: Path | None = None,
 ) -> Mixed:
     """Compose a training set.
@@ -67,13 +79,16 @@ def compose(
     Parameters
     ----------
     sources : source name -> example table; at least those that the mixture uses or whose size a
-        control matches.
+        control matches, and gold where a source is matched to it.
     config : what to use of each source, see `schema.MixtureConfig`.
     test_texts : sentences of the test split, for the leakage guard.
-    seed : of sampling and label shuffling.
+    seed : of sampling, augmentation and label shuffling.
     threads : workers of the string comparison; does not change the result.
     round_trip : ids of bronze examples whose label the LLM gave again without seeing it; needed for
         filter=round_trip.
+    marks : how entities are masked (@GENE$): sentences that differ in where the masks stand are no
+        duplicates.
+    gold_documents : documents that this training set has as gold; their sentences leave silver.
     cache : root of the stage cache, where it is kept which sentences resemble which: the cells of a
         grid ask that again and again.
 
@@ -83,29 +98,37 @@ def compose(
         If a source that is used has no examples, or a filter lacks what it needs.
     """
     kept, rows, dropped = {}, [], []
-    matched = [name for name in config.gold.repeat_to if config.gold.use]
+    sized = {*config.gold.repeat_to, *config.gold.augment_to} if config.gold.use else set()
     for name in SOURCES:
         mix: SourceMix = getattr(config, name)
-        if not mix.use and name not in matched:
+        if not mix.use and name not in sized:
             continue
         frame = sources[name].reset_index(drop=True)
         if frame.empty:
             raise UserError(
-                f"mixture={config.name}: there is no {name} data; see the quarantine and generation tables, or choose a mixture without it"
+                f"mixture={config.name}: there is no {name} data; see the quarantine and generation "
+                "tables, or choose a mixture without it"
             )
-        reasons = _reasons(frame, name, mix, config, test_texts, threads, round_trip, cache)
-        frame_kept = frame[reasons == ""]
+        reasons = _reasons(frame, name, mix, round_trip)
+        if name == "silver" and gold_documents:
+            own = frame["doc_id"].isin(list(gold_documents)).to_numpy()
+            reasons[own & (reasons == "")] = "is_gold"
+        _drop_repeats(frame, reasons, mix, config.near_duplicate, marks, threads, cache)
+        if name != "gold":
+            alive = np.flatnonzero(reasons == "")
+            texts = frame["text"].iloc[alive].tolist()
+            leaking = _leaking(texts, test_texts, config.leakage, threads, cache)
+            reasons[alive[leaking]] = "leakage"
+        if mix.match != "none":
+            alive = np.flatnonzero(reasons == "")
+            fitting = matching(frame.iloc[alive], sources["gold"], mix.match, seed)
+            reasons[np.delete(alive, fitting)] = "not_matched"
         n_gold = len(kept["gold"]) if "gold" in kept else None
-        sampled = _sample(frame_kept, mix, name, n_gold, seed)
-        reasons[frame.index.difference(sampled.index).intersection(frame_kept.index)] = (
-            "not_sampled"
-        )
+        sampled = _sample(frame[reasons == ""], mix, name, n_gold, seed)
+        reasons[(reasons == "") & ~frame.index.isin(sampled.index)] = "not_sampled"
         if mix.shuffle_labels:
-            order = np.random.default_rng([seed, 11]).permutation(len(sampled))
-            spans = _moved(sampled["text"].tolist(), sampled["spans"].tolist(), order, seed)
-            sampled = sampled.assign(labels=sampled["labels"].to_numpy()[order], spans=spans)
+            sampled = controls.shuffled(sampled, seed)
         kept[name] = sampled.assign(weight=mix.weight)
-        counts = {reason: int((reasons == reason).sum()) for reason in DROPS}
         resembling = (
             len(_leaking(sampled["text"].tolist(), test_texts, config.leakage, threads, cache))
             if name == "gold"
@@ -115,7 +138,7 @@ def compose(
             {
                 "source": name,
                 "available": len(frame),
-                **counts,
+                **{reason: int((reasons == reason).sum()) for reason in DROPS},
                 "used": len(sampled),
                 "weight": mix.weight,
                 "resembles_test": resembling,
@@ -126,11 +149,8 @@ def compose(
             for i, r in zip(frame["example_id"], reasons, strict=True)
             if r
         ]
-    if matched:
-        kept["gold"] = _repeat(
-            kept["gold"],
-            len(kept["gold"]) + sum(len(kept[name]) for name in matched if name != "gold"),
-        )
+    if "gold" in kept:
+        kept["gold"] = _enlarged(kept, config.gold, seed)
     parts = [kept[name] for name in SOURCES if name in kept and getattr(config, name).use]
     train = pd.concat(parts, ignore_index=True)
     composition = pd.DataFrame(rows)
@@ -151,40 +171,20 @@ def compose(
     )
 
 
-def _moved(
-    texts: list[str], spans: list[list[dict[str, Any]]], order: np.ndarray, seed: int
-) -> list[list[dict[str, Any]]]:
-    """Return for each text the spans of text `order[i]`, as many words each, on words drawn by
-    chance; one that finds no room is left out."""
-    rng = np.random.default_rng([seed, 12])
-    moved: list[list[dict[str, Any]]] = []
-    for text, other in zip(texts, order, strict=True):
-        words = [match.span() for match in re.finditer(r"\S+", text)]
-        free, placed = np.ones(len(words), dtype=bool), []
-        for span in spans[other]:
-            n = len(texts[other][span["start"] : span["end"]].split())
-            starts = [first for first in range(len(words) - n + 1) if free[first : first + n].all()]
-            if starts:
-                first = starts[rng.integers(len(starts))]
-                free[first : first + n] = False
-                placed.append(
-                    {"start": words[first][0], "end": words[first + n - 1][1], "type": span["type"]}
-                )
-        moved.append(sorted(placed, key=lambda span: span["start"]))
-    return moved
+def _enlarged(kept: Mapping[str, pd.DataFrame], mix: SourceMix, seed: int) -> pd.DataFrame:
+    """Return gold as its controls enlarge it, or as it is."""
+    gold = kept["gold"]
+    if mix.augment_to:
+        gold = controls.augmented(gold, sum(len(kept[name]) for name in mix.augment_to), seed)
+    if mix.repeat_to:
+        gold = controls.repeated(gold, len(gold) + sum(len(kept[name]) for name in mix.repeat_to))
+    return controls.oversampled(gold) if mix.oversample else gold
 
 
 def _reasons(
-    frame: pd.DataFrame,
-    name: str,
-    mix: SourceMix,
-    config: MixtureConfig,
-    test_texts: Collection[str],
-    threads: int,
-    round_trip: Collection[str] | None,
-    cache: Path | None,
+    frame: pd.DataFrame, name: str, mix: SourceMix, round_trip: Collection[str] | None
 ) -> np.ndarray:
-    """Return why each row is dropped, '' where it is kept; the first reason counts."""
+    """Return why the filter drops each row, '' where it keeps it."""
     reasons = np.full(len(frame), "", dtype=object)
     if mix.filter == "confident":
         if (frame["confidence"] == "").all():
@@ -198,35 +198,62 @@ def _reasons(
                 f"mixture.{name}.filter=round_trip: no round-trip labels; the filter is for bronze sentences"
             )
         reasons[~frame["example_id"].isin(list(round_trip)).to_numpy()] = "filtered"
-    if mix.filter != "none":
-        alive = np.flatnonzero(reasons == "")
-        texts = frame["text"].iloc[alive].tolist()
-        for position, reason in _duplicates(texts, config.near_duplicate, threads, cache).items():
-            reasons[alive[position]] = reason
-    if name != "gold":
-        alive = np.flatnonzero(reasons == "")
-        reasons[
-            alive[
-                _leaking(
-                    frame["text"].iloc[alive].tolist(), test_texts, config.leakage, threads, cache
-                )
-            ]
-        ] = "leakage"
     return reasons
 
 
+def _drop_repeats(
+    frame: pd.DataFrame,
+    reasons: np.ndarray,
+    mix: SourceMix,
+    cutoff: float,
+    marks: Sequence[str],
+    threads: int,
+    cache: Path | None,
+) -> None:
+    """Mark in `reasons` what repeats an earlier kept row that agrees in labels, mentions and the
+    places of masks."""
+    if mix.filter == "none":
+        return
+    alive = np.flatnonzero(reasons == "")
+    rows = frame.iloc[alive]
+    claims = [
+        claim(text, labels, spans, marks)
+        for text, labels, spans in zip(rows["text"], rows["labels"], rows["spans"], strict=True)
+    ]
+    found = _duplicates(rows["text"].tolist(), claims, cutoff, threads, cache)
+    for position, reason in found.items():
+        reasons[alive[position]] = reason
+
+
+def claim(
+    text: str, labels: Sequence[str], spans: Sequence[Mapping[str, Any]], marks: Sequence[str]
+) -> str:
+    """Return what a sentence says, as far as duplicates must agree in it: its labels, its mentions
+    with their types, and after how many words each mask stands."""
+    mentions = sorted((normalise(text[s["start"] : s["end"]]), s["type"]) for s in spans)
+    places = [(mark, len(text[: text.find(mark)].split())) for mark in marks if mark in text]
+    return json.dumps([sorted(labels), mentions, places])
+
+
 def _duplicates(
-    texts: list[str], cutoff: float, threads: int, cache: Path | None
+    texts: list[str], claims: list[str], cutoff: float, threads: int, cache: Path | None
 ) -> dict[int, str]:
-    """Return position -> reason for each text that repeats an earlier kept one, word for word or
-    with a ratio of at least cutoff."""
-    key = {"texts": digest(texts), "cutoff": cutoff}
-    found = _once(
-        cache,
-        "duplicates",
-        key,
-        lambda: {str(place): why for place, why in duplicates(texts, cutoff, threads).items()},
-    )
+    """Return position -> reason for each text that repeats an earlier kept one of the same claim,
+    word for word or with a ratio of at least cutoff."""
+
+    def search() -> dict[str, str]:
+        groups: dict[str, list[int]] = {}
+        for position, one in enumerate(claims):
+            groups.setdefault(one, []).append(position)
+        return {
+            str(positions[place]): why
+            for positions in groups.values()
+            if len(positions) > 1
+            for place, why in duplicates([texts[i] for i in positions], cutoff, threads).items()
+        }
+
+    key = {"texts": digest(texts), "claims": digest(claims), "cutoff": cutoff}
+    found = _once(cache, "duplicates", key, search)
     return {int(position): reason for position, reason in found.items()}
 
 
@@ -280,19 +307,6 @@ def _sample(
         return frame
     order = np.random.default_rng([seed, 7, SOURCES.index(name)]).permutation(len(frame))
     return frame.iloc[np.sort(order[:size])]
-
-
-def _repeat(frame: pd.DataFrame, size: int) -> pd.DataFrame:
-    """Repeat whole passes over the rows, then the first rows once more, up to `size`."""
-    copies = []
-    for round_number in range(-(-size // len(frame))):
-        copy = frame.iloc[: size - round_number * len(frame)]
-        copies.append(
-            copy
-            if round_number == 0
-            else copy.assign(example_id=[f"{i}#{round_number + 1}" for i in copy["example_id"]])
-        )
-    return pd.concat(copies, ignore_index=True)
 
 
 def _categories(train: pd.DataFrame) -> pd.DataFrame:

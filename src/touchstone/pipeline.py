@@ -149,7 +149,7 @@ def generate(
     """Make the synthetic data that the cell needs: silver, bronze, the round trip of bronze, or the
     LLM's own test answers."""
     mixture, by_llm = config.mixture, asks_directly(config)
-    sized = set(mixture.gold.repeat_to) if mixture.gold.use else set()
+    sized = {*mixture.gold.repeat_to, *mixture.gold.augment_to} if mixture.gold.use else set()
     needs_silver = not by_llm and (mixture.silver.use or "silver" in sized)
     needs_bronze = not by_llm and (mixture.bronze.use or "bronze" in sized)
     if not (needs_silver or needs_bronze or by_llm):
@@ -296,6 +296,7 @@ def fit_predict(
         seed=seed,
         threads=config.threads,
         round_trip=trusted,
+        marks=taxonomy.marks,
         cache=Path(config.paths.cache),
     )
     y = targets.encode(mixed.train, taxonomy, kind)
@@ -419,6 +420,8 @@ def assemble(
             "dropped": first.mixed.dropped,
         }
         values["n_train"] = float(len(first.mixed.train))
+        for source in first.mixed.composition.loc[first.mixed.composition["used"] == 0, "source"]:
+            warnings.append(f"nothing of {source} is left: see the table of what was dropped")
         for category in first.unseen:
             warnings.append(
                 f"no training example of {category}: it is never predicted, and its F1 is 0"

@@ -37,6 +37,7 @@ TEMPLATES = (
 )  # of a prompt variant
 SERVERS = ("openai", "openai_batch")  # backends that reach an endpoint
 STRUCTURED = ("auto", "json_schema", "json_object", "instruction")
+MATCHES = ("none", "labels", "lengths", "both", "uniform")  # of mixture.bronze.match
 LARGEST_SEED = 2**32 - 1  # of numpy and scikit-learn
 LLM_BACKENDS = ("recorded", "batch_file", "openai", "openai_batch", "transformers")
 
@@ -317,9 +318,16 @@ class SourceMix:
     # none | deduplicated | confident | round_trip (the last two deduplicate too)
     filter: str = "deduplicated"
     shuffle_labels: bool = False  # control: must not help
+    # silver and bronze: draw from it so that it follows gold's training distribution:
+    # none | labels | lengths | both | uniform (every category in equal number)
+    match: str = "none"
     repeat_to: List[str] = field(
         default_factory=list
     )  # control, gold only: repeat it up to the size it has with these, [silver, bronze]
+    augment_to: List[str] = field(
+        default_factory=list
+    )  # control, gold only: add as many changed copies of it as these have sentences
+    oversample: bool = False  # control, gold only: repeat rare categories until all are balanced
 
 
 @dataclass
@@ -328,7 +336,8 @@ class MixtureConfig:
     # zero-shot: nothing is learned, the LLM is asked about the test sentences, whatever the
     # classifier
     direct: bool = False
-    gold: SourceMix = field(default_factory=SourceMix)
+    # gold is used as the experts left it; the other two are deduplicated
+    gold: SourceMix = field(default_factory=lambda: SourceMix(filter="none"))
     silver: SourceMix = field(default_factory=SourceMix)
     bronze: SourceMix = field(default_factory=SourceMix)
     near_duplicate: float = (
@@ -545,6 +554,26 @@ def checked(composed: DictConfig) -> Config:
                 "at least 0, or null for all",
             ),
             (mix.weight > 0, f"{key}.weight", mix.weight, "more than 0"),
+            (
+                mix.match in (MATCHES if name != "gold" else ("none",)),
+                f"{key}.match",
+                mix.match,
+                f"one of {', '.join(MATCHES)}" if name != "gold" else "none: others follow gold",
+            ),
+            (
+                set(mix.augment_to) <= {"silver", "bronze"}
+                if name == "gold"
+                else not mix.augment_to,
+                f"{key}.augment_to",
+                mix.augment_to,
+                "of silver and bronze" if name == "gold" else "left out: only gold is augmented",
+            ),
+            (
+                name == "gold" or not mix.oversample,
+                f"{key}.oversample",
+                mix.oversample,
+                "false: only gold is oversampled",
+            ),
             (
                 set(mix.repeat_to) <= {"silver", "bronze"} if name == "gold" else not mix.repeat_to,
                 f"{key}.repeat_to",

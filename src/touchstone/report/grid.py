@@ -403,7 +403,8 @@ def _leaves(cell: Cell) -> dict[str, Any]:
         for name, value in cell.config.items()
         if name not in (*BOOKKEEPING, "taxonomy", "prompt", "hydra")
     }
-    used = {*cell.sources, *cell.config["mixture"]["gold"]["repeat_to"]}
+    gold = cell.config["mixture"]["gold"]
+    used = {*cell.sources, *gold["repeat_to"], *gold.get("augment_to", [])}
     idle = tuple(f"mixture.{name}." for name in ("gold", "silver", "bronze") if name not in used)
     leaves = {key: value for key, value in flatten(plain).items() if not key.startswith(idle)}
     return {

@@ -250,7 +250,9 @@ def cell_key(config: Config) -> str:
         for name in ("mixture", "classifier", "seed", "seeds"):
             plain.pop(name)
     for source in ("gold", "silver", "bronze"):
-        if not getattr(config.mixture, source).use and source not in config.mixture.gold.repeat_to:
+        gold = config.mixture.gold
+        sized = (*gold.repeat_to, *gold.augment_to)
+        if not getattr(config.mixture, source).use and source not in sized:
             plain.get("mixture", {}).pop(source, None)
     if not reads_gold(config):
         for name in ("gold_patients", "gold_sentences"):
@@ -272,8 +274,9 @@ def reads_gold(config: Config) -> bool:
         and config.corpus.pool is not None
         and config.corpus.pool.reader == "rest_of_train"
     )
+    matched = mixture.silver.match != "none" or mixture.bronze.match != "none"
     return (
-        mixture.gold.use
+        (mixture.gold.use or matched)
         and not asks_directly(config)
         or generates
         and config.prompt.n_shots > 0

@@ -70,7 +70,7 @@ def control_table(grid: Grid, effort: Effort = PRINT) -> Table | None:
                 )
     if not rows:
         return None
-    told = "Each mixture against the control that shares its size (repeated gold) or its text (shuffled labels); p is not corrected."
+    told = "Each mixture against the control that shares its size (repeated or augmented gold), its balance (oversampled gold) or its text (shuffled labels); p is not corrected."
     return Table(
         f"{grid.study}_controls",
         "Mixtures against their controls",
@@ -82,19 +82,26 @@ def control_table(grid: Grid, effort: Effort = PRINT) -> Table | None:
 
 
 def _control(cell: Cell) -> bool:
-    """Return whether a cell is a control: gold repeated to another size, or labels shuffled."""
+    """Return whether a cell is a control: gold repeated, balanced or augmented, or labels
+    shuffled."""
     mixture = cell.config["mixture"]
     return cell.axes["mixture"] != "zero_shot" and any(
-        mixture[name].get("repeat_to") or mixture[name].get("shuffle_labels")
+        any(
+            mixture[name].get(key)
+            for key in ("repeat_to", "augment_to", "oversample", "shuffle_labels")
+        )
         for name in ("gold", "silver", "bronze")
         if mixture[name]["use"]
     )
 
 
 def _explained_by(cell: Cell, control: Cell) -> bool:
-    """Return whether a control answers for a mixture: the same sources with shuffled labels, or
-    gold repeated to the size it has."""
+    """Return whether a control answers for a mixture: the same sources with shuffled labels, gold
+    repeated or augmented to the size it has, or balanced gold, which answers for all."""
     if _control(cell) or len(cell.sources) < 2 or "gold" not in cell.sources:
         return False
-    repeated = set(control.config["mixture"]["gold"].get("repeat_to") or [])
-    return set(cell.sources) == {"gold", *repeated} if repeated else cell.sources == control.sources
+    gold = control.config["mixture"]["gold"]
+    sized = {*(gold.get("repeat_to") or []), *(gold.get("augment_to") or [])}
+    if gold.get("oversample"):
+        return True
+    return set(cell.sources) == {"gold", *sized} if sized else cell.sources == control.sources
