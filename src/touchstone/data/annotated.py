@@ -223,7 +223,8 @@ def _settled(
         word = "/".join([mention.type, *sorted(kept)])
         category = category_of(word, words, document.where)
         if category != NONE:
-            counted["discontinuous"] += mention.parts > 1
+            if mention.parts > 1:
+                counted["discontinuous"] += 1
             named.append(Mention(mention.start, mention.end, category))
     if _as_labels(files):
         return named

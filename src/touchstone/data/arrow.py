@@ -64,7 +64,8 @@ def splits_of(
         files.setdefault(match[1] if match else "", []).append(file)
     if not files:
         raise UserError(f"{path}: no .arrow or .parquet files; save_to_disk makes such a folder")
-    chosen = options.get("splits") or list(files)
+    order = [*NAMES, ""]  # training first, as in every other corpus
+    chosen = options.get("splits") or sorted(files, key=order.index)
     for name in chosen:
         if name not in files:
             raise UserError(f"{path}: {no_such('split', str(name), files)}")
