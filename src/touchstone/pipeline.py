@@ -8,7 +8,7 @@ from the `Cell` that is returned), and nothing is compared between cells (report
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ import pandas as pd
 
 from touchstone.data import targets
 from touchstone.data.corpus import Gold, read_gold, read_pool
-from touchstone.data.examples import Dataset, dataset
+from touchstone.data.examples import SOURCES, Dataset, dataset
 from touchstone.data.split import scarce_gold, training_order
 from touchstone.digest import digest, digest_columns, digest_input
 from touchstone.errors import EstimateOnly, PendingRequests, UserError
@@ -54,7 +54,7 @@ class Cell:
     predictions : DataFrame[seed, example_id, doc_id, patient_id, true, pred, score]: one row per
         seed and test example.
     tables : name -> DataFrame: scores, composition, categories, dropped, splits, quarantine, seeds,
-        trivial, (confusion), and for the LLM asked directly `asked`, the test sentences it was
+        repetitions, trivial, (confusion), and for the LLM asked directly `asked`, the test sentences it was
         asked about.
     datasets : context (training, dev, test) -> Dataset.
     generated : the generation stages the cell used.
@@ -74,13 +74,17 @@ class Cell:
 @dataclass(frozen=True)
 class Repetition:
     """One seed's run: its training set, predictions (per-seed rows of `Cell.predictions`), fitted
-    classifier, and macro-F1 on dev."""
+    classifier, categories it never saw and macro-F1 on dev; the seed whose fit it shares, and the
+    digest of its training set."""
 
     mixed: Mixed | None
     predictions: pd.DataFrame
     model: Any
     unseen: tuple[str, ...]
     dev_f1: float | None = None
+    seed: int = 0
+    fitted: int = 0
+    key: str = ""
 
 
 def run_cell(config: Config) -> Cell:
@@ -95,12 +99,7 @@ def run_cell(config: Config) -> Cell:
     taxonomy = taxonomy_of(config.taxonomy)
     kind = config.task.kind
     gold = read_gold(config.corpus, config.task, taxonomy, config.paths.data, config.paths.cache)
-    train = scarce_gold(
-        gold.frame,
-        patients=config.task.gold_patients,
-        sentences=config.task.gold_sentences,
-        seed=config.task.split_seed,
-    )
+    train = drawn_gold(gold, config)  # the first draw: what prompts may show, its rest is the pool
     dev, test = gold.part("dev"), gold.part("test")
     log.info(
         "gold: %d training, %d dev, %d test sentences of %s",
@@ -124,7 +123,7 @@ def run_cell(config: Config) -> Cell:
             )
         ]
     else:
-        sources = {"gold": train} | {
+        sources = {
             name: made.dataset.frame
             for name, made in generated.items()
             if name in ("silver", "bronze")
@@ -136,11 +135,19 @@ def run_cell(config: Config) -> Cell:
             if "round_trip" in generated
             else None
         )
-        repetitions = [
-            fit_predict(config, taxonomy, sources, dev, test, trusted, seed)
-            for seed in range(config.seed, config.seed + config.seeds)
-        ]
+        repetitions = repeat(config, taxonomy, gold, sources, dev, test, trusted)
     return assemble(config, taxonomy, gold, dev, test, tuple(generated.values()), repetitions)
+
+
+def drawn_gold(gold: Gold, config: Config, draw: int = 0) -> pd.DataFrame:
+    """Return the training rows whose labels may be used, as this draw has them."""
+    return scarce_gold(
+        gold.frame,
+        patients=config.task.gold_patients,
+        sentences=config.task.gold_sentences,
+        seed=config.task.split_seed,
+        draw=draw,
+    )
 
 
 def generate(
@@ -278,42 +285,92 @@ def remembered(
     return made
 
 
-def fit_predict(
+def repeat(
     config: Config,
     taxonomy: Taxonomy,
+    gold: Gold,
     sources: Mapping[str, pd.DataFrame],
     dev: pd.DataFrame,
     test: pd.DataFrame,
     trusted: list[str] | None,
+) -> list[Repetition]:
+    """Run the repetitions of a cell: each has its own draw of the gold, its own samples of the
+    other sources and its own initialisation; the test set stays.
+
+    A classifier in which nothing is drawn is fitted once for each training set.
+    """
+    repetitions: list[Repetition] = []
+    for seed in range(config.seed, config.seed + config.seeds):
+        mixed = mix(config, taxonomy, drawn_gold(gold, config, seed), sources, test, trusted, seed)
+        model = classifier(config, taxonomy, seed)
+        key = digest_columns(mixed.train, ("example_id", "text", "labels", "spans", "weight"))
+        same = [one for one in repetitions if one.key == key]
+        if same and getattr(model, "draws_nothing", False):
+            predictions = same[0].predictions.assign(seed=seed)
+            repetitions.append(replace(same[0], mixed=mixed, seed=seed, predictions=predictions))
+        else:
+            repetitions.append(fit_predict(model, config, taxonomy, mixed, key, dev, test, seed))
+    return repetitions
+
+
+def mix(
+    config: Config,
+    taxonomy: Taxonomy,
+    train: pd.DataFrame,
+    sources: Mapping[str, pd.DataFrame],
+    test: pd.DataFrame,
+    trusted: list[str] | None,
     seed: int,
-) -> Repetition:
-    """Compose the training set, fit the classifier on it, predict the test set: one seed."""
-    kind = config.task.kind
-    mixed = compose(
-        sources,
+) -> Mixed:
+    """Compose the training set of one repetition; documents that it has as gold leave its silver
+    where both come from the training documents."""
+    pool = config.corpus.pool
+    shared = config.mixture.gold.use and pool is not None and pool.reader == "rest_of_train"
+    return compose(
+        {"gold": train, **sources},
         config.mixture,
         test_texts=test["text"].tolist(),
         seed=seed,
         threads=config.threads,
         round_trip=trusted,
         marks=taxonomy.marks,
+        gold_documents=set(train["doc_id"]) if shared else (),
         cache=Path(config.paths.cache),
     )
-    y = targets.encode(mixed.train, taxonomy, kind)
-    unseen = tuple(targets.unseen(y, taxonomy, kind))
-    if len(unseen) == len(targets.categories(kind, taxonomy)):
-        raise UserError(
-            f"mixture={config.mixture.name}: no training example has any category of task={config.task.name}; use more gold or another mixture"
-        )
-    model = build(
+
+
+def classifier(config: Config, taxonomy: Taxonomy, seed: int) -> Any:
+    """Return the classifier of one repetition, not fitted yet."""
+    return build(
         config.classifier,
-        kind,
-        targets.n_classes(kind, taxonomy),
+        config.task.kind,
+        targets.n_classes(config.task.kind, taxonomy),
         seed=seed,
         threads=config.threads,
         cache=Path(config.paths.cache),
         types=taxonomy.ids,
     )
+
+
+def fit_predict(
+    model: Any,
+    config: Config,
+    taxonomy: Taxonomy,
+    mixed: Mixed,
+    key: str,
+    dev: pd.DataFrame,
+    test: pd.DataFrame,
+    seed: int,
+) -> Repetition:
+    """Fit the classifier on the training set of one repetition and predict the test set."""
+    kind = config.task.kind
+    y = targets.encode(mixed.train, taxonomy, kind)
+    unseen = tuple(targets.unseen(y, taxonomy, kind))
+    if len(unseen) == len(targets.categories(kind, taxonomy)):
+        raise UserError(
+            f"mixture={config.mixture.name}: no training example has any category of "
+            f"task={config.task.name}; use more gold or another mixture"
+        )
     dev_set = (dev["text"].tolist(), targets.encode(dev, taxonomy, kind)) if len(dev) else None
     model.fit(
         mixed.train["text"].tolist(), y, sample_weight=mixed.train["weight"].to_numpy(), dev=dev_set
@@ -326,7 +383,7 @@ def fit_predict(
         if len(dev)
         else None
     )
-    return Repetition(mixed, predictions, model, unseen, dev_f1)
+    return Repetition(mixed, predictions, model, unseen, dev_f1, seed, seed, key)
 
 
 def predict(
@@ -419,13 +476,11 @@ def assemble(
             "categories": first.mixed.categories,
             "dropped": first.mixed.dropped,
         }
-        values["n_train"] = float(len(first.mixed.train))
+        tables["repetitions"] = _repetitions(repetitions)
+        values["n_train"] = float(round(tables["repetitions"]["n_train"].mean()))
         for source in first.mixed.composition.loc[first.mixed.composition["used"] == 0, "source"]:
             warnings.append(f"nothing of {source} is left: see the table of what was dropped")
-        for category in first.unseen:
-            warnings.append(
-                f"no training example of {category}: it is never predicted, and its F1 is 0"
-            )
+        warnings += _never_seen(repetitions)
         resembling = int(first.mixed.composition["resembles_test"].sum())
         if resembling:
             warnings.append(
@@ -445,6 +500,39 @@ def assemble(
         first.model,
         tuple(dict.fromkeys(warnings)),
     )
+
+
+def _repetitions(repetitions: Sequence[Repetition]) -> pd.DataFrame:
+    """Say of each repetition how much it learned from, and whose fit it shares (nothing was drawn
+    and the training set is the same)."""
+    rows = []
+    for one in repetitions:
+        assert one.mixed is not None
+        sources = one.mixed.train["source"].value_counts()
+        rows.append(
+            {
+                "seed": one.seed,
+                **{f"n_{name}": int(sources.get(name, 0)) for name in SOURCES},
+                "n_train": len(one.mixed.train),
+                "is_gold": int(one.mixed.composition["is_gold"].sum()),
+                "fitted_with_seed": one.fitted,
+                "dev_macro_f1": one.dev_f1,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _never_seen(repetitions: Sequence[Repetition]) -> list[str]:
+    """Say which categories no training example has, in how many repetitions."""
+    counts = Counter(category for one in repetitions for category in one.unseen)
+    told = []
+    for category in dict.fromkeys(category for one in repetitions for category in one.unseen):
+        some = counts[category] < len(repetitions)
+        where = f" in {counts[category]} of {len(repetitions)} repetitions" if some else ""
+        told.append(
+            f"no training example of {category}{where}: it is never predicted, and its F1 is 0"
+        )
+    return told
 
 
 def _asked(

@@ -55,17 +55,18 @@ def assign_splits(
     return frame
 
 
-def training_order(frame: pd.DataFrame, seed: int) -> list[str]:
+def training_order(frame: pd.DataFrame, seed: int, draw: int = 0) -> list[str]:
     """Return the training patients in one seeded order, so that fewer gold patients are always a
-    subset of more."""
+    subset of more; each draw has an order of its own."""
     patients = np.array(
         sorted(frame.loc[frame["split"] == "train", "patient_id"].unique()), dtype=object
     )
-    return list(np.random.default_rng([seed, 1]).permutation(patients))
+    key = [seed, 1, draw] if draw else [seed, 1]
+    return list(np.random.default_rng(key).permutation(patients))
 
 
 def scarce_gold(
-    frame: pd.DataFrame, *, patients: int | None, sentences: int | None, seed: int
+    frame: pd.DataFrame, *, patients: int | None, sentences: int | None, seed: int, draw: int = 0
 ) -> pd.DataFrame:
     """Return the training rows whose gold labels may be used: those of the first `patients`, cut to
     the first `sentences`.
@@ -76,26 +77,32 @@ def scarce_gold(
     patients, sentences : None for all. Sentences are counted along the order of patients, in
         reading order within each.
     seed : of the order of patients.
+    draw : which of the draws of this seed: a repetition has its own. Where all gold is taken there
+        is nothing to draw, and every draw is the first.
 
     Raises
     ------
     UserError
         If more is asked for than the training split has.
     """
-    order = training_order(frame, seed)
+    order = training_order(frame, seed, draw)
     train = frame[frame["split"] == "train"]
     if patients is not None and patients > len(order):
         raise UserError(
-            f"task.gold_patients={patients}: the training split has {len(order)} patients; use at most that, or null for all"
+            f"task.gold_patients={patients}: the training split has {len(order)} patients; use at "
+            "most that, or null for all"
         )
     kept = order[:patients]
+    if len(kept) == len(order) and sentences in (None, len(train)):
+        kept = training_order(frame, seed)
     rank = {patient: index for index, patient in enumerate(kept)}
     chosen = train[train["patient_id"].isin(rank)]
     chosen = chosen.iloc[np.argsort(chosen["patient_id"].map(rank).to_numpy(), kind="stable")]
     if sentences is not None:
         if sentences > len(chosen):
             raise UserError(
-                f"task.gold_sentences={sentences}: the training gold has {len(chosen)} sentences; use at most that, or null for all"
+                f"task.gold_sentences={sentences}: the training gold has {len(chosen)} sentences; "
+                "use at most that, or null for all"
             )
         chosen = chosen.iloc[:sentences]
     return chosen
