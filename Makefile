@@ -3,10 +3,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-EXTRAS := minilm,formats,crf,noise,constrained,joblib,submitit,optuna,ray,server,test
+EXTRAS := minilm,formats,crf,noise,constrained,joblib,submitit,optuna,ray,server,docs,test
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: env run test test-slow ui lint clean bench bench-llm bench-stats
+.PHONY: env run test test-slow ui lint docs clean bench bench-llm bench-stats
 
 env: $(STAMP)
 
@@ -27,6 +27,10 @@ ui: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# The pages of docs/ as HTML in docs/_build; any warning fails.
+docs: $(STAMP)
+	$(BIN)/python -m sphinx -W -q -b html docs docs/_build
 
 # All are run, whatever misses its limit. What ours is compared with is installed here, not by `make env`.
 bench: $(STAMP)
