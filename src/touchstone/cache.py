@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 from touchstone.digest import canonical, digest, digest_file
 from touchstone.errors import UserError, no_such
 from touchstone.locks import claimed, is_held
+from touchstone.private import close_to_others, private_folder, private_umask, write_private
 
 T = TypeVar("T")
 MARKER = "stage.json"  # written last: a folder without it is not a result
@@ -87,11 +88,9 @@ def cached(
     if (found := _read(place, load)) is not None:
         return found[0], True
     with _told(folder):
-        for private in (
-            Path(folder),
-            place.parent,
-        ):  # each by itself: mkdir gives a missing parent the umask's mode
-            private.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(place.parent)
+        if close_to_others(folder):
+            log.warning("the cache %s was open to others; it is 0700 again", folder)
     with claimed(f"{place}.lock", stage):
         if (found := _read(place, load)) is not None:
             return found[0], True
@@ -224,7 +223,8 @@ def _write(
         shutil.rmtree(left, ignore_errors=True)
     aside = place.with_name(f"{place.name}.{os.getpid()}.part")
     aside.mkdir(mode=0o700)
-    save(value, aside)
+    with private_umask():
+        save(value, aside)
     files = sorted(file for file in aside.rglob("*") if file.is_file())
     for file in files:
         file.chmod(0o600)
@@ -234,8 +234,7 @@ def _write(
         "key": json.loads(canonical(key)),
         "files": {str(f.relative_to(aside)): digest_file(f) for f in files},
     }
-    (aside / MARKER).write_text(json.dumps(described, indent=1, ensure_ascii=False) + "\n")
-    (aside / MARKER).chmod(0o600)
+    write_private(aside / MARKER, json.dumps(described, indent=1, ensure_ascii=False) + "\n")
     for file in [
         *files,
         aside / MARKER,

@@ -8,7 +8,8 @@ what is private: the caller does. Does not encrypt; who can become the owner can
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 FILE, FOLDER = 0o600, 0o700
@@ -46,3 +47,26 @@ def private_folder(path: str | Path) -> Path:
     for folder in reversed(missing):
         folder.mkdir(mode=FOLDER, exist_ok=True)
     return path
+
+
+def close_to_others(path: str | Path) -> bool:
+    """Take away what others may do with a folder or file of ours; return whether there was
+    anything to take."""
+    stat = os.stat(path)
+    if not stat.st_mode & 0o077 or stat.st_uid != os.getuid():
+        return False
+    os.chmod(path, stat.st_mode & 0o700)
+    return True
+
+
+@contextmanager
+def private_umask() -> Iterator[None]:
+    """Let whatever is created in the body, by a library too, be its owner's only.
+
+    The umask belongs to the process: other threads create private files meanwhile as well.
+    """
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)

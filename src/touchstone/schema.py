@@ -288,6 +288,7 @@ class LLMConfig:
     headers_env: Dict[str, str] = field(default_factory=dict)  # header -> environment variable
     workers: int = 16
     timeout_s: float = 120.0
+    max_answer_mb: float = 4.0  # a larger answer is refused, counted after decompression
     max_tries: int = 6
     requests_per_minute: Optional[int] = None
     tokens_per_minute: Optional[int] = None
@@ -496,6 +497,12 @@ def checked(composed: DictConfig) -> Config:
         (config.llm.backend in LLM_BACKENDS, "llm.backend", config.llm.backend, f"one of {', '.join(LLM_BACKENDS)}"),
         (config.llm.location in ("local", "remote"), "llm.location", config.llm.location, "local or remote"),
         (config.llm.workers >= 1, "llm.workers", config.llm.workers, "at least 1"),
+        (
+            0 < config.llm.max_answer_mb <= 1024,
+            "llm.max_answer_mb",
+            config.llm.max_answer_mb,
+            "above 0 and at most 1024",
+        ),
         (config.llm.max_tries >= 1, "llm.max_tries", config.llm.max_tries, "at least 1"),
         (config.llm.timeout_s > 0, "llm.timeout_s", config.llm.timeout_s, "more than 0 seconds"),
         (config.llm.budget_usd is None or config.llm.budget_usd >= 0, "llm.budget_usd", config.llm.budget_usd, "at least 0, or null for no limit"),

@@ -2,12 +2,14 @@
 wrote, outside the 0600 stores."""
 
 import gzip
+import hashlib
 import json
 import random
 import re
 import stat
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from fake_llm_server import FakeLLM
 from grid import run, small_taxonomy
@@ -17,6 +19,7 @@ from touchstone.data.readers.labelled_notes import read_labels
 from touchstone.data.readers.sentences_jsonl import read as read_sentences
 from touchstone.data.shards import iter_shards
 from touchstone.errors import UserError
+from touchstone.pseudonyms import KEY_FILE, pseudonyms_of
 from touchstone.run.console import explain
 from touchstone.schema import GoldFiles, PoolFiles
 
@@ -201,7 +204,7 @@ SENTENCE = "Kanariebcdfgh was seen with kanariemnprst."
     [
         (
             {"labels_field": "text"},
-            r'gold.jsonl, line 1: no category "\[42 characters, sha256 [0-9a-f]{8}\]". There are: falls, memory',
+            r'gold.jsonl, line 1: no category "\[text not shown\]". There are: falls, memory',
         ),
         (
             {"doc_field": "long"},
@@ -210,7 +213,7 @@ SENTENCE = "Kanariebcdfgh was seen with kanariemnprst."
         ({"patient_field": "lines"}, r'gold.jsonl, line 1: field "lines" must be an id'),
         (
             {"doc_field": "nope"},
-            r'no field "nope" \(fields: doc_id, text, labels, long, lines, \[42 characters',
+            r'no field "nope" \(fields: doc_id, text, labels, long, lines, \[text not shown',
         ),
     ],
 )
@@ -244,8 +247,9 @@ def test_notes_without_a_header_show_no_text(tmp_path, leaked, name, field, read
     (tmp_path / name).write_bytes(
         gzip.compress(content.encode()) if name.endswith("gz") else content.encode()
     )
-    pool = PoolFiles(reader=reader, id_field="0" if field == "text" else "note_id")
-    told = leaked(lambda: list(iter_shards(tmp_path / name, pool, 0)), r"\[42 characters, sha256")
+    fields = {"id_field": "0" if field == "text" else "note_id"} if reader == "notes" else {}
+    pool = PoolFiles(reader=reader, **fields)
+    told = leaked(lambda: list(iter_shards(tmp_path / name, pool, 0)), r"\[text not shown\]")
     assert "has the file no header line?" in told and "text_field=Kan" not in told
 
 
@@ -258,12 +262,12 @@ def test_a_label_file_without_a_header_shows_no_text(tmp_path, leaked):
     (tmp_path / "labels.tsv").write_text(f"note_id\tsentence\tlabels\n{SENTENCE}\t0\tnone\n")
     assert "labels.tsv" in leaked(
         lambda: read_labels(tmp_path / "labels.tsv", ["n1/0"], small_taxonomy()),
-        r"no note \[42 characters",
+        r"no note \[text not shown",
     )
     (tmp_path / "labels.tsv").write_text(f"note_id\tsentence\tlabels\nn1\t{SENTENCE}\tnone\n")
     assert "labels.tsv" in leaked(
         lambda: read_labels(tmp_path / "labels.tsv", ["n1/0"], small_taxonomy()),
-        r"note n1 has no sentence \[42 characters",
+        r"note n1 has no sentence \[text not shown",
     )
 
 
@@ -286,13 +290,42 @@ def test_private_folders_are_closed_to_others(written):
 
 
 def test_digests_and_counts_are_logged_instead(written):
-    import pandas as pd
-
     folder, _ = written
     training = [pd.read_parquet(path) for path in (folder / "mlflow").rglob("training.parquet")]
     assert training and all(
-        text.startswith("[") and "sha256" in text for frame in training for text in frame["text"]
+        text.startswith("[withheld ") for frame in training for text in frame["text"]
     )
+
+
+def test_no_id_and_no_guessed_sentence_is_found_outside_the_private_stores(written, corpus):
+    """A reader of store, tables and bundles knows the corpus' ids and may guess its sentences."""
+    folder, _ = written
+    notes = [json.loads(line) for line in (corpus / "notes.jsonl").read_text().splitlines()]
+    sentences = {note["text"][a:b] for note in notes for a, b in note["sentences"]}
+    guesses = {hashlib.sha256(sentence.encode()).hexdigest()[:8] for sentence in sentences}
+    ids = re.compile(rb"(?<![A-Za-z0-9])[PQ]\d{1,2}-\d|(?<![A-Za-z0-9])[PQ]\d{1,2}/\d")
+    lengths = re.compile(rb"\[\d+ characters")
+    searched = 0
+    for path in folder.rglob("*"):
+        if not path.is_file() or path.is_relative_to(folder / ".cache"):
+            continue
+        content = path.read_bytes()
+        if path.suffix == ".parquet":
+            content = pd.read_parquet(path).to_csv().encode()
+        searched += 1
+        assert not ids.search(content) and not lengths.search(content), path
+        for digest in guesses:
+            assert digest.encode() not in content, path
+    assert searched > 30
+
+
+def test_who_has_the_cache_joins_pseudonyms_back_to_the_corpus(written):
+    folder, _ = written
+    ours = pseudonyms_of(folder / ".cache")
+    assert stat.S_IMODE((folder / ".cache" / KEY_FILE).stat().st_mode) == 0o600
+    tables = [pd.read_parquet(path) for path in (folder / "mlflow").rglob("predictions.parquet")]
+    patients = set().union(*(table["patient_id"] for table in tables))
+    assert patients and patients <= {ours.identifier(f"P{number}") for number in range(14)}
 
 
 def test_a_remote_llm_and_an_export_without_purpose_are_refused_before_anything_is_sent(written):

@@ -18,6 +18,7 @@ from touchstone.llm.backends import pool
 from touchstone.llm.parsing import loads
 from touchstone.llm.protocol import ParseError, Request
 from touchstone.llm.store import Store
+from touchstone.pseudonyms import pseudonyms_of
 from touchstone.schema import LLMConfig
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "llm"
@@ -90,32 +91,14 @@ def test_an_agreement_covers_the_corpora_that_it_names_and_no_other(tmp_path):
             guard.check([request()], llm, other)
 
 
-@pytest.mark.parametrize(
-    "endpoint",
-    [
-        "http://localhost:8000/v1",
-        "http://127.0.0.1:9/v1",
-        "http://10.1.2.3/v1",
-        "http://gpu7:8000/v1",
-        "http://llm.ward.local/v1",
-    ],
-)
-def test_local_means_this_machine_or_a_private_network(endpoint):
-    guard.check([request()], config(location="local", endpoint=endpoint), "mimic")
-
-
-@pytest.mark.parametrize(
-    "endpoint",
-    [
-        "https://api.openai.com/v1",
-        "http://8.8.8.8/v1",
-        "http://localhost.evil.com/v1",
-        "http://user@api.openai.com/v1",
-    ],
-)
-def test_an_endpoint_on_the_internet_is_not_local_whatever_the_configuration_says(endpoint):
-    with pytest.raises(UserError, match="neither this machine nor in a private network"):
-        guard.check([request()], config(location="local", endpoint=endpoint), "mimic")
+def test_code_of_a_model_folder_reads_restricted_text_only_under_an_agreement():
+    local = {"backend": "transformers", "location": "local", "endpoint": "local"}
+    guard.check([request()], config(**local), "mimic")
+    foreign = {**local, "trust_remote_code": True, "model": "their/model"}
+    with pytest.raises(UserError, match="trust_remote_code=true lets code .* their/model read"):
+        guard.check([request()], config(**foreign), "mimic")
+    guard.check([request()], config(**foreign, approved_for=["mimic"]), "mimic")
+    guard.check([request(restricted=False)], config(**foreign), "public")
 
 
 @pytest.mark.parametrize(
@@ -195,11 +178,11 @@ def test_a_canary_stands_in_no_byte_outside_the_private_store(tmp_path, monkeypa
             ask([request(CANARY + " 99")], parse, local, folder=tmp_path / "llm", corpus="mimic")
         told.append(str(refused.value))
     assert answers.values[8] is not None and len(answers.quarantine) == 8
-    shown = guard.publishable(answers.quarantine, with_text=False)
+    shown = guard.publishable(answers.quarantine, False, pseudonyms_of(tmp_path))
     (tmp_path / "quarantine.json").write_text(shown.to_json())
     assert (
         shown["stage"].tolist() == answers.quarantine["stage"].tolist()
-        and "sha256" in shown["text"][0]
+        and shown["text"].str.contains("withheld").any()
     )
     with Store(tmp_path / "llm") as store:
         assert recording.export(store, tmp_path / "public.jsonl")[0] == 0, (
@@ -223,7 +206,7 @@ def test_an_unrestricted_quarantine_is_published_as_it_is():
     import pandas as pd
 
     frame = pd.DataFrame([{"stage": "s", "key": "k", "reason": "r", "text": "t"}])
-    assert guard.publishable(frame, with_text=True) is frame
+    assert guard.publishable(frame, True, None) is frame
 
 
 def test_secrets_come_from_the_environment_or_dotenv(tmp_path, monkeypatch):
@@ -316,3 +299,43 @@ def test_an_unwritable_store_is_one_clear_line(tmp_path):
 
 def test_loads_is_what_the_parsers_use():
     assert loads('{"a": 1}') == ({"a": 1}, False)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "llm.api_key_env=sk-abcdefghijklmnop1234",
+        "llm.api_key_env=0123456789abcdef0123456789abcdef",
+        "llm.headers_env={Authorization:Bearer abcdefghijklmnop123}",
+        "llm.headers_env.x-key=a-b-c",
+        "llm.endpoint=http://me:hunter22@host/v1",
+        "tracking.uri=http://me:hunter22@host",
+        "+note=hf_abcdefghijklmnopqrst",
+    ],
+)
+def test_a_pasted_key_is_refused_and_not_repeated(override):
+    with pytest.raises(UserError) as caught:
+        secrets.refuse_pasted([override])
+    told = str(caught.value)
+    assert override.lstrip("+").partition("=")[0] in told and "not" in told
+    assert not any(part in told for part in ("hunter22", "abcdefgh", "0123456789", "a-b-c"))
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "llm.api_key_env=OPENAI_API_KEY",
+        "llm.api_key_env=null",
+        "llm.headers_env={x-tenant:TENANT}",
+        "llm.endpoint=${oc.env:URL}",
+        "mixture=gold,silver",
+        "tracking.uri=postgresql://me:pw@host/db",
+    ],
+)
+def test_names_of_variables_and_ordinary_values_pass(override):
+    secrets.refuse_pasted([override])
+
+
+def test_a_key_in_a_configuration_file_is_refused_too():
+    with pytest.raises(UserError, match="llm.api_key_env"):
+        secrets.refuse_secrets(config(api_key_env="sk-abcdefghijklmnop1234"))

@@ -24,7 +24,7 @@ from typing import IO, Any
 
 import touchstone.demo
 from touchstone.errors import UserError
-from touchstone.llm.guard import redacted
+from touchstone.pseudonyms import NOT_SHOWN
 
 DEMO = Path(touchstone.demo.__file__).parent
 LONGEST_QUOTE = 40  # characters
@@ -136,7 +136,7 @@ def quoted(value: str) -> str:
     >>> quoted("Resisting cell death"), quoted("n1/3"), quoted("Forgets names.")
     ('Resisting cell death', 'n1/3', '[14 characters, sha256 54b5cc21]')
     """
-    return value if len(value) <= LONGEST_QUOTE and LABEL.fullmatch(value) else redacted(value)
+    return value if len(value) <= LONGEST_QUOTE and LABEL.fullmatch(value) else NOT_SHOWN
 
 
 def listed(names: Iterable[str]) -> str:

@@ -119,8 +119,8 @@ class Answers:
     responses : the response that the value was read from, or the last one tried; None where there
         is none.
     quarantine : DataFrame of stage, key, reason, text: answers that could not be used and requests
-        that failed. Of a restricted corpus it may quote notes: log `guard.publishable(quarantine,
-        with_text=False)`.
+        that failed. Of a restricted corpus it may quote notes: log what `guard.publishable` leaves
+        of it.
     usage : what it took.
     warnings : e.g. that the served model changed under way, or lines of an answer file that fit
         nothing.

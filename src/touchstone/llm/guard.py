@@ -1,32 +1,34 @@
 """The data-use guard: text of a restricted corpus goes nowhere that no agreement covers.
 
-    recorded, transformers     nothing leaves the machine openai, openai_batch       location=local:
-    an address of this machine or of a private network; else the corpus must stand in
-                               llm.approved_for
-    batch_file                 llm.purpose must say why; the file is 0600 and its name says
-    RESTRICTED
+    recorded, transformers  nothing leaves the machine; `llm.trust_remote_code` lets a model
+                            folder's code read the notes and needs llm.approved_for too
+    openai, openai_batch    location=local: every address of the endpoint is on this machine or in a
+                            private network (addresses.py); else the corpus must stand in
+                            llm.approved_for
+    batch_file              llm.purpose must say why; the file is 0600 and its name says RESTRICTED
 
-Checked before anything is sent or written. What may be logged of restricted text is `redacted`.
+Checked before anything is sent or written. What may be logged of restricted text is what `publishable` leaves.
 Does not de-identify and does not know what an agreement allows: it makes people name it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import ipaddress
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from touchstone.errors import UserError
+from touchstone.llm.addresses import local_addresses
 from touchstone.llm.protocol import Request
+from touchstone.pseudonyms import Pseudonyms, pseudonyms_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from touchstone.schema import LLMConfig
 
-_PRIVATE_NAMES = (".local", ".internal", ".lan", ".intranet", ".home.arpa", ".localhost")
+IDS = ("example_id", "doc_id", "patient_id", "note_id")
+TEXTS = ("text", "reason", "note_type")
+KEYS = ("key", "origin")  # digests of whole requests: with one sentence each, a guess can be tested
 
 
 def check(requests: Iterable[Request], llm: LLMConfig, corpus: str, access: str = "public") -> None:
@@ -46,7 +48,15 @@ def check(requests: Iterable[Request], llm: LLMConfig, corpus: str, access: str 
     if access != "restricted" and not any(request.restricted for request in requests):
         return
     named = f"corpus {corpus}" if corpus else "a corpus (not named here)"
-    if llm.backend in ("recorded", "transformers"):
+    if llm.backend == "recorded":
+        return
+    if llm.backend == "transformers":
+        if llm.trust_remote_code and corpus not in llm.approved_for:
+            raise UserError(
+                f"{named} is restricted and llm.trust_remote_code=true lets code of the folder "
+                f"{llm.model} read its text; nothing was loaded. If an agreement covers that code: "
+                f"llm.approved_for=[{corpus or 'NAME'}]"
+            )
         return
     if llm.backend == "batch_file":
         if not (llm.purpose or "").strip():
@@ -62,49 +72,44 @@ def check(requests: Iterable[Request], llm: LLMConfig, corpus: str, access: str 
             f"{named} is restricted and llm={llm.name} is remote; nothing was sent. Use a local backend (llm=vllm, llm=ollama, "
             f"llm=llamacpp, llm=transformers), or, if an agreement allows it, name the corpus: llm.approved_for=[{corpus or 'NAME'}]"
         )
-    host = urlsplit(llm.endpoint).hostname or ""
-    if not is_private(host):
-        raise UserError(
-            f"{named} is restricted and llm={llm.name} says location=local, but {host or llm.endpoint} is neither this machine nor in a "
-            f"private network; nothing was sent. If an agreement covers it: llm.location=remote llm.approved_for=[{corpus or 'NAME'}]"
-        )
+    local_addresses(llm.endpoint)
 
 
-def is_private(host: str) -> bool:
-    """Tell whether a host is this machine or in a private network, by its name or number alone (no
-    look-up is made).
+def publishable(
+    table: pd.DataFrame, with_text: bool, pseudonyms: Pseudonyms | None
+) -> pd.DataFrame:
+    """Return a table as it may be logged: without `with_text`, ids, texts, note types and reasons as
+    keyed digests.
 
-    Examples
-    --------
-    >>> is_private("127.0.0.1"), is_private("10.1.2.3"), is_private("gpu7"), is_private("api.openai.com")
-    (True, True, True, False)
+    Parameters
+    ----------
+    pseudonyms : of the cache folder; None only where `with_text`.
     """
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return (
-            host == "localhost" or (bool(host) and "." not in host) or host.endswith(_PRIVATE_NAMES)
-        )
-    return address.is_loopback or address.is_private or address.is_link_local
-
-
-def redacted(text: str) -> str:
-    """Return what may be shown of a restricted text: its length and the start of its digest.
-
-    Examples
-    --------
-    >>> redacted("Patient seen today.")
-    '[19 characters, sha256 0a6c7b86]'
-    """
-    return f"[{len(text)} characters, sha256 {hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}]"
-
-
-def publishable(table: pd.DataFrame, with_text: bool) -> pd.DataFrame:
-    """Return a table as it may be logged: without `with_text`, texts and the reasons that may quote
-    them redacted."""
-    if with_text or "text" not in table:
+    if with_text or pseudonyms is None:
         return table
-    columns = [name for name in ("text", "reason") if name in table]
+    how = {
+        **dict.fromkeys(IDS, pseudonyms.identifier),
+        **dict.fromkeys(TEXTS, pseudonyms.text),
+        **dict.fromkeys(KEYS, pseudonyms.request),
+    }
     return table.assign(
-        **{name: [redacted(str(value)) for value in table[name]] for name in columns}
+        **{
+            name: [_hidden(value, how[name]) for value in table[name]]
+            for name in table.columns
+            if name in how
+        }
     )
+
+
+def logged_id(config: Mapping[str, Any]) -> Callable[[str], str]:
+    """Return the function that turns an id of the corpus into the id that the runs of a
+    configuration show, so that tables of a run join with the reader's own data."""
+    shown = config["tracking"].get("log_restricted_text", False)
+    if config["corpus"]["access"] != "restricted" or shown:
+        return str
+    return pseudonyms_of(config["paths"]["cache"]).identifier
+
+
+def _hidden(value: object, how: Callable[[str], str]) -> object:
+    """Return the digest of a value; what is empty stays empty."""
+    return how(str(value)) if isinstance(value, (str, int, float)) and str(value) else value

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,61 @@ _VALUES = re.compile(
     r"(sk-[A-Za-z0-9_-]{16,}|hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{16,}|AKIA[0-9A-Z]{16}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*|"
     r"Bearer\s+[\w.~+/-]{16,}=*)"
 )
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _IN_URL = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*(?=@)")
+
+
+def refuse_pasted(overrides: Iterable[str]) -> None:
+    """Refuse overrides (KEY=VALUE) that hold a secret instead of the name of a variable.
+
+    Raises
+    ------
+    UserError
+        Naming the key, never the value; to be called before anything is written.
+    """
+    for override in overrides:
+        key, _, value = override.partition("=")
+        name = key.lstrip("+~")
+        for part in value.strip("[]{}\"' ").split(","):
+            _refuse(name, part.rpartition(":")[2] if name == "llm.headers_env" else part)
+
+
+def refuse_secrets(llm: LLMConfig) -> None:
+    """As `refuse_pasted`, for a composed configuration: a YAML file may hold a secret as well."""
+    _refuse("llm.api_key_env", llm.api_key_env or "")
+    _refuse("llm.endpoint", llm.endpoint)
+    for name, variable in llm.headers_env.items():
+        _refuse(f"llm.headers_env.{name}", variable)
+
+
+def _refuse(key: str, value: str) -> None:
+    value = value.strip("\"' ")
+    if "${" in value:
+        return
+    names_variable = key == "llm.api_key_env" or key.startswith("llm.headers_env")
+    if names_variable and value not in ("", "null"):
+        if not _VARIABLE.fullmatch(value) or (value not in os.environ and _like_a_key(value)):
+            raise UserError(
+                f"{key}: this is not the name of an environment variable, and may be a key itself; "
+                "it was not written anywhere. Put the key into a variable or a file .env, and name "
+                f"the variable: {key}=MY_KEY"
+            )
+    elif value.startswith("http") and _IN_URL.search(value):
+        raise UserError(
+            f"{key}: user and password stand in the address; they were not written anywhere. Take "
+            "them out, and name variables for what the server wants: llm.headers_env, "
+            "llm.api_key_env, MLFLOW_TRACKING_USERNAME and _PASSWORD"
+        )
+    elif _VALUES.search(value):
+        raise UserError(
+            f"{key}: the value looks like a key; it was not written anywhere. Put it into an "
+            "environment variable and name that: llm.api_key_env=MY_KEY"
+        )
+
+
+def _like_a_key(value: str) -> bool:
+    """Tell a random string from a name: long, with digits, and no word of a name."""
+    return len(value) >= 20 and "_" not in value and any(letter.isdigit() for letter in value)
 
 
 def secret(variable: str, what: str) -> str:

@@ -15,6 +15,7 @@ corpora. Needs a local disk: SQLite's WAL does not work over NFS.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sqlite3
 import time
@@ -27,6 +28,9 @@ from typing import Any
 
 from touchstone.errors import UserError
 from touchstone.llm.protocol import Request, Response
+from touchstone.private import FILE, close_to_others, private_folder
+
+log = logging.getLogger(__name__)
 
 _CHUNK = 500  # keys per query
 _TABLES = """
@@ -78,14 +82,11 @@ class Store:
     def __init__(self, folder: str | Path):
         self.path = Path(folder) / "responses.sqlite"
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if self.path.parent.stat().st_uid == os.getuid():
-                self.path.parent.chmod(0o700)
-            os.close(
-                os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600)
-            )  # before SQLite would make it readable to others
-            if self.path.stat().st_uid == os.getuid():
-                self.path.chmod(0o600)
+            private_folder(self.path.parent)
+            # before SQLite would make it readable to others
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, FILE))
+            if any([close_to_others(self.path.parent), close_to_others(self.path)]):
+                log.warning("the response store %s was open to others; it is 0600 again", self.path)
             self.db = sqlite3.connect(
                 self.path, timeout=60, isolation_level=None, check_same_thread=False
             )

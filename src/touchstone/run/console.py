@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 
 from touchstone import schema
 from touchstone.errors import EstimateOnly, PendingRequests, UserError, no_such
+from touchstone.llm.secrets import refuse_pasted
 from touchstone.paths import conf_dir, conf_dirs, conf_file, conf_names
 from touchstone.run.conf_files import reading_conf
 
@@ -76,6 +77,7 @@ def main(arguments: Sequence[str]) -> int:
     status, error = EXIT_ERROR, None
     kept_error.clear()
     try:
+        refuse_pasted(arguments)
         given = [_one_value(argument) for argument in sweep.resume_arguments(arguments)]
         _refuse_empty_globs(given)
         sys.argv = [sys.argv[0], *_overrides_first(given)]

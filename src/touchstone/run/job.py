@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from touchstone.digest import digest, digest_file
 from touchstone.errors import UserError
+from touchstone.llm.secrets import refuse_secrets
 from touchstone.schema import Config, asks_directly, checked
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ DEV_METRIC = "dev/macro_f1"
 # What does not change a cell's result: where results go, how an endpoint is reached, what is shown.
 BOOKKEEPING = ("tracking", "paths", "study", "debug")
 LLM_BOOKKEEPING = (
-    "approved_for", "agreement", "purpose", "structured", "api_key_env", "api_version", "headers_env", "workers", "timeout_s", "max_tries",
+    "approved_for", "agreement", "purpose", "structured", "api_key_env", "api_version", "headers_env", "workers", "timeout_s", "max_answer_mb", "max_tries",
     "requests_per_minute", "tokens_per_minute", "breaker", "budget_usd", "estimate_only", "prices", "recording", "batch_dir",
     "batch_max_requests", "batch_max_mb", "poll_s", "device", "batch_tokens", "location", "name", "backend",
 )  # fmt: skip
@@ -77,6 +78,7 @@ def run_job(composed: DictConfig) -> float | None:
     with tracking.telling_trouble(store):
         with _failing_on_a_run(store, parent, composed):
             config = checked(composed)
+            refuse_secrets(config.llm)
             if parent is None and (grid := _grid_of_a_preset()):
                 raise UserError(
                     f"a grid over {', '.join(grid)} needs -m: python run.py -m {' '.join(HydraConfig.get().overrides.task)}"
@@ -119,6 +121,7 @@ def _run_cell(
     from touchstone import pipeline, tracking
     from touchstone.generate.prompts import prompt_of
     from touchstone.llm.secrets import scrub
+    from touchstone.pseudonyms import pseudonyms_of
     from touchstone.run import logbook, sweep
     from touchstone.taxonomy import taxonomy_of
 
@@ -132,6 +135,9 @@ def _run_cell(
             tracking.KIND: "cell",
             tracking.CELL: key,
             tracking.STUDY: config.study,
+            **(
+                {"touchstone.remote_code": config.llm.model} if config.llm.trust_remote_code else {}
+            ),
             **_launched(parent),
         },
     )
@@ -149,6 +155,7 @@ def _run_cell(
             with_text=not restricted or config.tracking.log_restricted_text,
             with_model=config.tracking.log_models,
             restricted=restricted,
+            pseudonyms=pseudonyms_of(config.paths.cache) if restricted else None,
         )
     f1 = cell.metrics["macro_f1"]
     log.info(

@@ -31,8 +31,9 @@ from touchstone.digest import digest
 from touchstone.generate.prompts import Prompt
 from touchstone.generate.stages import Generated
 from touchstone.llm.ask import Usage
-from touchstone.llm.guard import publishable, redacted
+from touchstone.llm.guard import publishable
 from touchstone.pipeline import Cell
+from touchstone.pseudonyms import NOT_SHOWN, Pseudonyms
 from touchstone.svg import confusion_svg
 from touchstone.tracking import (
     KIND,
@@ -62,6 +63,7 @@ def log_cell(
     with_text: bool,
     with_model: bool,
     restricted: bool,
+    pseudonyms: Pseudonyms | None,
 ) -> None:
     """Write everything a cell yields to its run, then mark the run FINISHED.
 
@@ -69,7 +71,8 @@ def log_cell(
     ----------
     files : artefact path -> text: the composed config, overrides, git state, environment.
     prompt : registered (once per wording) and linked where the cell used an LLM.
-    with_text : whether example text may be written; False replaces it by digests.
+    with_text : whether example text and ids may be written; False replaces them by keyed digests.
+    pseudonyms : the key of those digests; None only with_text.
     with_model : whether the classifier is logged; never without with_text, since a vocabulary is
         text.
     restricted : a note on the run.
@@ -79,13 +82,16 @@ def log_cell(
             _write(folder / name, text)
         for name, table in cell.tables.items():
             _write(
-                folder / "tables" / f"{name}.csv", publishable(table, with_text).to_csv(index=False)
+                folder / "tables" / f"{name}.csv",
+                publishable(table, with_text, pseudonyms).to_csv(index=False),
             )
         (folder / "predictions").mkdir(exist_ok=True)
-        cell.predictions.to_parquet(folder / "predictions" / "predictions.parquet", index=False)
+        publishable(cell.predictions, with_text, pseudonyms).to_parquet(
+            folder / "predictions" / "predictions.parquet", index=False
+        )
         (folder / "datasets").mkdir(exist_ok=True)
         for context, data in cell.datasets.items():
-            publishable(data.frame, with_text).to_parquet(
+            publishable(data.frame, with_text, pseudonyms).to_parquet(
                 folder / "datasets" / f"{context}.parquet", index=False
             )
         if cell.generated:
@@ -93,7 +99,14 @@ def log_cell(
         if "confusion" in cell.tables:
             _write(folder / "figures" / "confusion.svg", confusion_svg(cell.tables["confusion"]))
     for generated in cell.generated:
-        log_generation(store, generated, with_text=with_text, prompt=prompt, restricted=restricted)
+        log_generation(
+            store,
+            generated,
+            with_text=with_text,
+            prompt=prompt,
+            restricted=restricted,
+            pseudonyms=pseudonyms,
+        )
     store.client.log_inputs(
         run_id, [_input(data, context) for context, data in cell.datasets.items()]
     )
@@ -108,7 +121,13 @@ def log_cell(
 
 
 def log_generation(
-    store: Store, generated: Generated, *, with_text: bool, prompt: Prompt | None, restricted: bool
+    store: Store,
+    generated: Generated,
+    *,
+    with_text: bool,
+    prompt: Prompt | None,
+    restricted: bool,
+    pseudonyms: Pseudonyms | None,
 ) -> str:
     """Log a generated data set as a run of its own, once per content; return the run's id."""
     made = generated.dataset
@@ -137,15 +156,19 @@ def log_generation(
             params={"dataset": made.name, "digest": made.digest, **provenance},
         )
         with failing_clearly(store, run_id, restricted), artifact_folder(store, run_id) as folder:
-            publishable(made.frame, with_text).to_parquet(folder / "examples.parquet", index=False)
+            publishable(made.frame, with_text, pseudonyms).to_parquet(
+                folder / "examples.parquet", index=False
+            )
             _write(
                 folder / "quarantine.csv",
-                publishable(generated.quarantine, with_text).to_csv(index=False),
+                publishable(generated.quarantine, with_text, pseudonyms).to_csv(index=False),
             )
             _write(folder / "prompt.md", _messages((generated,), with_text))
-            _write(
-                folder / "answers.json", json.dumps(made.provenance.get("answer_keys", []))
-            )  # what a recording needs to replay it
+            keys = made.provenance.get("answer_keys", [])
+            if not with_text and pseudonyms is not None:
+                keys = [pseudonyms.request(key) for key in keys]
+            # what a recording needs to replay it
+            _write(folder / "answers.json", json.dumps(keys))
         with failing_clearly(store, run_id, restricted):
             usage = {f"llm/{name}": value for name, value in _usage(generated.usage).items()}
             numbers = {**usage, "n_examples": len(made), "n_quarantined": len(generated.quarantine)}
@@ -297,7 +320,7 @@ def _messages(generated: tuple[Generated, ...], with_text: bool) -> str:
     for made in generated:
         parts.append(f"# {made.stage}: the first request\n")
         for message in made.messages:
-            content = message["content"] if with_text else redacted(message["content"])
+            content = message["content"] if with_text else NOT_SHOWN
             parts.append(f"## {message['role']}\n\n{content}\n")
     return "\n".join(parts)
 

@@ -17,9 +17,9 @@ import logging
 import re
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from touchstone.llm import chat
+from touchstone.llm import chat, clients
 from touchstone.llm.backends.pool import Again, Refused, Stop, run
 from touchstone.llm.protocol import Obtained, Request, Response
 from touchstone.llm.secrets import api_key, headers
@@ -49,35 +49,6 @@ def answer(asked: Mapping[str, Request], store: Store, llm: LLMConfig, progress:
     found.tries = sender.sent
     found.notes += sender.notes
     return found
-
-
-def client(llm: LLMConfig) -> openai.AsyncOpenAI:
-    """Return the SDK's client for an endpoint, over aiohttp, without retries of its own.
-
-    Where `location` is local, proxies from the environment are ignored: restricted text must not
-    take a way round.
-    """
-    import openai
-
-    http = openai.DefaultAioHttpClient(
-        timeout=llm.timeout_s,
-        limits=_limits(llm.workers),
-        trust_env=llm.location != "local",
-        # an endpoint that moves a request elsewhere moves its text elsewhere
-        follow_redirects=False,
-    )
-    settings: dict[str, Any] = {
-        "api_key": api_key(llm),
-        "http_client": http,
-        "max_retries": 0,
-        "timeout": llm.timeout_s,
-        "default_headers": headers(llm),
-    }
-    if llm.api_version:
-        return openai.AsyncAzureOpenAI(
-            azure_endpoint=llm.endpoint, api_version=llm.api_version, **settings
-        )
-    return openai.AsyncOpenAI(base_url=llm.endpoint, **settings)
 
 
 class Sender:
@@ -124,7 +95,7 @@ class Sender:
         _Unsupported."""
         import openai
 
-        self._client = self._client or client(self.llm)
+        self._client = self._client or clients.online(self.llm)
         tokens_field = self.tokens_field
         body = chat.body(request, self.llm.model, structured, tokens_field)
         self.sent += 1
@@ -138,6 +109,8 @@ class Sender:
             response = chat.read(
                 completion, key, latency_s=round(time.perf_counter() - started, 4), tries=tries
             )
+        except clients.TooLarge as error:
+            raise Refused(str(error)) from None
         except TimeoutError:
             raise Again(f"no answer within {self.llm.timeout_s:g} s") from None
         except openai.APITimeoutError:
@@ -250,14 +223,6 @@ def _is_json(response: Response) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _limits(workers: int) -> Any:
-    import httpx2
-
-    return httpx2.Limits(
-        max_connections=workers + 4, max_keepalive_connections=workers + 4, keepalive_expiry=30
-    )
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:

@@ -17,13 +17,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from touchstone.errors import BudgetExceeded, UserError
-from touchstone.llm import budget, chat
+from touchstone.llm import budget, chat, clients
 from touchstone.llm.backends import batch_file, batches
 from touchstone.llm.backends.batches import Batch
 from touchstone.llm.backends.pool import check_budget
 from touchstone.llm.leases import new_owner
 from touchstone.llm.protocol import Obtained, Request
-from touchstone.llm.secrets import api_key, headers
 from touchstone.llm.store import Store
 from touchstone.progress import progress as showing
 
@@ -55,7 +54,7 @@ def answer(asked: Mapping[str, Request], store: Store, llm: LLMConfig, progress:
 
     if llm.budget_usd is not None:
         check_budget(llm, budget.price_of(llm, batch=True))
-    run = _Run(asked, store, llm, _client(llm))
+    run = _Run(asked, store, llm, clients.batch(llm))
     try:
         with showing(
             next(iter(asked.values())).stage or "requests", len(asked), "requests", shown=progress
@@ -292,20 +291,3 @@ class _Run:
         self.tries[key] += 1
         if key in self.asked and (not again or self.tries[key] >= self.llm.max_tries):
             self.found.failed[key] = f"{reason} ({self.tries[key]} tries)"
-
-
-def _client(llm: LLMConfig) -> openai.OpenAI:
-    """Return the SDK's plain client: few calls, so its own retries do."""
-    import openai
-
-    settings: dict[str, Any] = {
-        "api_key": api_key(llm),
-        "max_retries": llm.max_tries - 1,
-        "timeout": llm.timeout_s,
-        "default_headers": headers(llm),
-    }
-    if llm.api_version:
-        return openai.AzureOpenAI(
-            azure_endpoint=llm.endpoint, api_version=llm.api_version, **settings
-        )
-    return openai.OpenAI(base_url=llm.endpoint, **settings)

@@ -29,6 +29,7 @@ from touchstone.errors import UserError
 from touchstone.evaluate.metrics import safe
 from touchstone.evaluate.quality.distributions import ALL
 from touchstone.evaluate.quality.table import quality
+from touchstone.llm.guard import logged_id
 from touchstone.report import reading
 from touchstone.report.figures import draw as figures
 from touchstone.report.grid import Cell, Grid, taxonomy
@@ -339,7 +340,8 @@ def _adjudicated(made: Made, cell: Cell) -> dict[str, list[str]] | None:
         frame = corpus_gold(configuration(cell))
     except UserError:
         return None
+    shown = logged_id(cell.config)
     return {
-        row.example_id: list(row.labels) or sorted({span["type"] for span in row.spans})
+        shown(row.example_id): list(row.labels) or sorted({span["type"] for span in row.spans})
         for row in frame.itertuples(index=False)
     }
