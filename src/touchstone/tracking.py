@@ -21,7 +21,7 @@ import sqlite3
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,7 @@ from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.store.entities import PagedList
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -67,6 +68,7 @@ READING = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": 3,
     "MLFLOW_HTTP_REQUEST_TIMEOUT": 15,
 }  # waits of 0, 4 and 8 s
+PAGE = 1000  # runs that are read at a time; with their metrics, some 3 MB
 PLACES = 4  # metrics are rounded to what the run list can show
 BANNER = (
     "What is LLM-made training data worth? Rows are cells of the grid; sort by `test/macro_f1`. "
@@ -250,17 +252,86 @@ def find_run(store: Store, run_id: str) -> Run:
         return store.client.get_run(run_id)
     except MlflowException:
         pass
-    experiments = [experiment.experiment_id for experiment in store.client.search_experiments()]
-    found = [
-        run
-        for run in store.client.search_runs(experiments, max_results=5000)
-        if run.info.run_id.startswith(run_id)
-    ]
+    found = []
+    if re.fullmatch(r"[0-9a-f]+", run_id):
+        found = search(store, f"attributes.run_id LIKE '{run_id}%'", most=2)
     if len(found) != 1:
         raise UserError(
-            f"{'no run' if not found else f'{len(found)} runs'} with an id that begins with {run_id!r} in {readable_uri(store.uri)}"
+            f"{'several runs' if found else 'no run'} with an id that begins with {run_id!r}"
+            f" in {readable_uri(store.uri)}"
         )
     return found[0]
+
+
+def search(
+    store: Store,
+    filters: str,
+    *,
+    experiments: Sequence[str] | None = None,
+    newest_first: bool = False,
+    most: int | None = None,
+) -> list[Run]:
+    """Return the active runs that fit, to the last page, or the first `most` of them.
+
+    The store is asked for what is wanted and for no more: what comes back, and the time that it
+    takes, do not grow with what else the store holds.
+
+    Parameters
+    ----------
+    filters : in MLflow's language, e.g. of `where`.
+    experiments : ids; None for all of the store.
+    newest_first : order by start; else oldest first.
+    """
+    if experiments is None:
+        every = _pages(lambda token: store.client.search_experiments(page_token=token), None)
+        experiments = [experiment.experiment_id for experiment in every]
+    if not experiments:
+        return []
+    order = f"attributes.start_time {'DESC' if newest_first else 'ASC'}"
+
+    def page(token: str | None) -> PagedList[Run]:
+        size = PAGE if most is None else min(most, PAGE)
+        return store.client.search_runs(
+            experiments, filters, max_results=size, order_by=[order], page_token=token
+        )
+
+    return _pages(page, most)
+
+
+def where(tags: Mapping[str, str], since: int | None = None) -> str:
+    """Return the filter for runs that have all these tags, and were started at `since` (ms since
+    1970) or later."""
+    conditions = [f"tags.`{name}` = {quoted(value)}" for name, value in tags.items()]
+    if since is not None:
+        conditions.append(f"attributes.start_time >= {since}")
+    return " and ".join(conditions)
+
+
+def quoted(value: str) -> str:
+    """Return a text as it stands in a filter of MLflow, which knows no escapes.
+
+    Raises
+    ------
+    UserError
+        If it holds both kinds of quotes.
+    """
+    if "'" not in value:
+        return f"'{value}'"
+    if '"' in value:
+        raise UserError(f"{value}: a name with both ' and \" cannot be looked up in the store")
+    return f'"{value}"'
+
+
+def _pages(page: Callable[[str | None], PagedList[Any]], most: int | None) -> list[Any]:
+    found: list[Any] = []
+    token: str | None = None
+    while most is None or len(found) < most:
+        part = page(token)
+        found += part
+        token = part.token
+        if not token:
+            break
+    return found[:most]
 
 
 def artifacts(store: Store, run: Run) -> Path:
@@ -413,11 +484,11 @@ def artifact_folder(store: Store, run_id: str) -> Iterator[Path]:
 
 def cell_runs(store: Store, parent: str, key: str) -> list[Run]:
     """Return the runs of one cell under a parent, latest first."""
-    filters = f"tags.`{PARENT}` = '{parent}' and tags.`{CELL}` = '{key}'"
-    return list(
-        store.client.search_runs(
-            [store.experiment_id], filters, order_by=["attributes.start_time DESC"]
-        )
+    return search(
+        store,
+        where({PARENT: parent, CELL: key}),
+        experiments=[store.experiment_id],
+        newest_first=True,
     )
 
 
@@ -431,9 +502,8 @@ def supersede(store: Store, run: Run) -> None:
 def unfinished_sweeps(store: Store, key: str) -> Iterator[Run]:
     """Yield the parents of sweeps with one command and code, latest first, up to the first that
     finished."""
-    filters = f"tags.`{SWEEP}` = '{key}'"
-    for run in store.client.search_runs(
-        [store.experiment_id], filters, max_results=50, order_by=["attributes.start_time DESC"]
+    for run in search(
+        store, where({SWEEP: key}), experiments=[store.experiment_id], newest_first=True
     ):
         if run.info.status == "FINISHED":
             return
@@ -450,20 +520,7 @@ def reopen_run(store: Store, run_id: str) -> int:
 def children(store: Store, parent: str) -> list[Run]:
     """Return the runs of a parent's cells, oldest first; a cell run again after a failure has
     several."""
-    found: list[Run] = []
-    token = None
-    while True:
-        page = store.client.search_runs(
-            [store.experiment_id],
-            f"tags.`{PARENT}` = '{parent}'",
-            max_results=1000,
-            order_by=["attributes.start_time ASC"],
-            page_token=token,
-        )
-        found += page
-        token = page.token
-        if not token:
-            return found
+    return search(store, where({PARENT: parent}), experiments=[store.experiment_id])
 
 
 def latest_children(store: Store, parent: str) -> list[Run]:

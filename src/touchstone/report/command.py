@@ -97,10 +97,9 @@ def _sweeps(grid) -> str:
 
     if not grid.sweeps:
         return "single runs"
-    others = len(search(grid.store, kind="sweep", study=grid.study)) - len(grid.sweeps)
-    more = (
-        f" ({others} other{'s' if others > 1 else ''} of this study: --sweep ID, or all)"
-        if others > 0
-        else ""
-    )
+    few = 20  # counted up to here: the answer does not wait for the age of the store
+    newest = search(grid.store, kind="sweep", study=grid.study, latest=len(grid.sweeps) + few)
+    others = len(newest) - len(grid.sweeps)
+    count = f"{others} or more others" if others == few else f"{others} other" + "s" * (others > 1)
+    more = f" ({count} of this study: --sweep ID, or all)" if others > 0 else ""
     return f"sweep {listed(grid.sweeps)}{more}"

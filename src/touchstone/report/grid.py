@@ -11,6 +11,7 @@ depend on the prompt, nor bronze alone on how much gold there is. Does not score
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from touchstone.report import reading
 from touchstone.run.job import BOOKKEEPING, LLM_BOOKKEEPING
 from touchstone.schema import CategoryConfig, LabelledExample, TaxonomyConfig
 from touchstone.taxonomy import Taxonomy, taxonomy_of
-from touchstone.tracking import CELL, KIND, STATUS, Run, Store, latest_children, readable_uri
+from touchstone.tracking import CELL, STATUS, Run, Store, latest_children, readable_uri
 
 AXES = ("task", "mixture", "classifier", "prompt", "llm", "gold", "variant")
 MIXTURES = (
@@ -180,27 +181,22 @@ def collect(store: Store, study: str, sweep: str | None = None) -> Grid:
     UserError
         If the store has no such study or sweep, or the sweep has no finished cell.
     """
-    known = reading.search(store, study=study)
-    if not known:
-        raise UserError(_no_study(store, study))
-    parents = [run for run in known if run.data.tags.get(KIND) == "sweep"]
-    cells = [run for run in known if run.data.tags.get(KIND) == "cell"]
     if sweep is None:
-        chosen = parents[-1:]
+        chosen = reading.search(store, kind="sweep", study=study, latest=1)
     elif sweep == "all":
-        chosen = parents
+        chosen = reading.search(store, kind="sweep", study=study)
     else:
-        chosen = [_sweep(parents, name.strip(), study) for name in sweep.split(",")]
-    wanted = (
-        cells
-        if sweep == "all" or not chosen
-        else [run for parent in chosen for run in _children(store, parent)]
-    )
-    later = [
-        run
-        for run in cells
-        if sweep is None and chosen and run.info.start_time >= chosen[0].info.start_time
-    ]
+        chosen = [_sweep(store, name.strip(), study) for name in sweep.split(",")]
+    later: list[Run] = []
+    if sweep == "all" or not chosen:
+        wanted = reading.search(store, kind="cell", study=study)
+        if not wanted and not chosen:
+            raise UserError(_no_study(store, study))
+    else:
+        wanted = [run for parent in chosen for run in _children(store, parent)]
+        if sweep is None:
+            since = chosen[0].info.start_time
+            later = reading.search(store, kind="cell", study=study, since=since)
     runs = _latest([*wanted, *later], {_command(run) for run in wanted})
     return grid_of(store, study, chosen, runs)
 
@@ -270,11 +266,17 @@ def _no_study(store: Store, study: str) -> str:
     return no_such("study", study, there)
 
 
-def _sweep(parents: list[Run], name: str, study: str) -> Run:
-    found = [run for run in parents if run.info.run_id.startswith(name)]
+def _sweep(store: Store, name: str, study: str | None) -> Run:
+    """Return the sweep whose id begins with `name`."""
+    tags = {"kind": "sweep"} | ({"study": study} if study else {})
+    found = []
+    if re.fullmatch(r"[0-9a-f]+", name):
+        found = reading.search(store, begins=name, latest=2, **tags)
     if len(found) != 1:
+        where = f"study {study}: " if study else ""
+        how_many = "several sweeps begin with" if found else "no sweep"
         raise UserError(
-            f"study {study}: {'several sweeps begin with' if found else 'no sweep'} {name}. There are: {listed(parents)}"
+            f"{where}{how_many} {name}. There are: {listed(reading.search(store, latest=20, **tags))}"
         )
     return found[0]
 
@@ -537,10 +539,10 @@ def sweep_of(store: Store, name: str) -> tuple[Run, list[Run]]:
     UserError
         If there is no such sweep; the message lists what there is.
     """
-    parents = reading.search(store, kind="sweep")
-    if not parents:
+    newest = reading.search(store, kind="sweep", latest=1)
+    if not newest:
         raise UserError(
             "the store has no sweep yet; run one: python run.py -m mixture=gold,gold_silver"
         )
-    parent = parents[-1] if name == "last" else _sweep(parents, name, "any")
+    parent = newest[0] if name == "last" else _sweep(store, name, None)
     return parent, _children(store, parent)

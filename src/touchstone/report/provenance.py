@@ -29,8 +29,9 @@ def sidecar(grid: Grid, tables: Sequence[Table]) -> dict[str, Any]:
     """
     found = {table.name: sources(table) for table in tables}
     ids = {run_id for entries in found.values() for entry in entries for run_id in entry["runs"]}
-    generations = {run.info.run_id: run for run in reading.search(grid.store, kind="generation")}
-    by_digest = {run.data.tags.get("touchstone.dataset", ""): run for run in generations.values()}
+    used = [digest for cell in grid.cells for digest in cell.generations().values()]
+    by_digest = reading.generations(grid.store, used)
+    generations = {run.info.run_id: run for run in by_digest.values()}
     runs = {cell.run_id: described(grid, cell, by_digest) for cell in grid.cells}
     runs |= {
         run_id: {"kind": "generation", **_generation(generations[run_id])}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from touchstone import tracking
 from touchstone.data.examples import read_parquet
 from touchstone.errors import UserError
 from touchstone.evaluate.predictions import COLUMNS
-from touchstone.tracking import KIND, PARENT, STUDY, Run, Store, artifacts
+from touchstone.tracking import KIND, PARENT, STUDY, Run, Store, artifacts, quoted, where
 
 TOP_LEVEL = re.compile(r"^(?=\w)", re.MULTILINE)  # where a section of a configuration begins
 YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # five times faster, where libyaml is there
@@ -27,41 +29,61 @@ YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # five times faster, where
 WITHHELD = re.compile(r"\[withheld [0-9a-f]{16}\]|\[\d+ characters, sha256 [0-9a-f]{8}\]")
 
 
-def search(store: Store, **tags: str) -> list[Run]:
+def search(
+    store: Store,
+    *,
+    since: int | None = None,
+    latest: int | None = None,
+    begins: str = "",
+    **tags: str,
+) -> list[Run]:
     """Return the active runs of all experiments that have these tags (`kind`, `study`, `parent`, or
-    a full name), oldest first."""
+    a full name), oldest first.
+
+    Parameters
+    ----------
+    since : only those started then or later, in milliseconds since 1970.
+    latest : only so many, the newest.
+    begins : only those whose id begins so.
+    """
     names = {"kind": KIND, "study": STUDY, "parent": PARENT}
-    filters = " and ".join(
-        f"tags.`{names.get(name, name)}` = '{value}'" for name, value in tags.items()
-    )
-    experiments = [experiment.experiment_id for experiment in store.client.search_experiments()]
-    found: list[Run] = []
-    token = None
-    while experiments:
-        page = store.client.search_runs(
-            experiments,
-            filters,
-            max_results=1000,
-            order_by=["attributes.start_time ASC"],
-            page_token=token,
-        )
-        found += page
-        token = page.token
-        if not token:
-            break
-    return found
+    filters = where({names.get(name, name): value for name, value in tags.items()}, since)
+    if begins:
+        filters += f" and attributes.run_id LIKE '{begins}%'"
+    if latest is None:
+        return tracking.search(store, filters)
+    return tracking.search(store, filters, newest_first=True, most=latest)[::-1]
 
 
 def studies(store: Store) -> list[str]:
-    """Return the studies that the store has runs of."""
-    return sorted(
-        {
-            run.data.tags[STUDY]
-            for kind in ("cell", "sweep")
-            for run in search(store, kind=kind)
-            if STUDY in run.data.tags
-        }
-    )
+    """Return the studies that the store has runs of; one question a study, however many runs."""
+    known: list[str] = []
+    while True:
+        others = " and ".join(f"tags.`{STUDY}` != {quoted(study)}" for study in known)
+        run = tracking.search(store, others or f"tags.`{STUDY}` LIKE '%'", most=1)
+        if not run:
+            return sorted(known)
+        known.append(run[0].data.tags[STUDY])
+
+
+def generations(
+    store: Store, digests: Iterable[str], experiment_id: str | None = None
+) -> dict[str, Run]:
+    """Return digest of a generated data set -> the finished run that made it: the newest one of the
+    experiment where several did."""
+    made: dict[str, Run] = {}
+    for digest in dict.fromkeys(digests):
+        runs = _finished(search(store, kind="generation", **{"touchstone.dataset": digest}))
+        if runs:
+            made[digest] = max(
+                runs,
+                key=lambda run: (run.info.experiment_id == experiment_id, run.info.start_time),
+            )
+    return made
+
+
+def _finished(runs: list[Run]) -> list[Run]:
+    return [run for run in runs if run.info.status == "FINISHED"]
 
 
 def file(store: Store, run: Run, path: str) -> Path | None:

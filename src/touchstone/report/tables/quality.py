@@ -79,7 +79,8 @@ def generated(grid: Grid, stages: Sequence[str] = STAGES) -> list[Made]:
         for stage, name in cell.generations().items()
         if stage in stages
     }
-    runs = _generations(grid.store, grid.cells[0].run.info.experiment_id) if used else {}
+    digests = [name for _, name in used]
+    runs = reading.generations(grid.store, digests, grid.cells[0].run.info.experiment_id)
     several = {stage for stage in stages if len([1 for other, _ in used if other == stage]) > 1}
     out = []
     for (stage, name), cell in sorted(used.items(), key=lambda item: stages.index(item[0][0])):
@@ -284,16 +285,6 @@ def _keep(store: Store, made: Made, table: pd.DataFrame, stamp: str) -> None:
     tracking.set_tags(store, run_id, {STAMP: stamp})
 
 
-def _generations(store: Store, experiment_id: str) -> dict[str, Run]:
-    """Return data set digest -> the run that made it: of this experiment, where several studies
-    made the same."""
-    runs = [
-        run for run in reading.search(store, kind="generation") if run.info.status == "FINISHED"
-    ]
-    runs.sort(key=lambda run: run.info.experiment_id == experiment_id)
-    return {run.data.tags.get("touchstone.dataset", ""): run for run in runs}
-
-
 def _examples(
     store: Store, run: Run, stage: str, config: Mapping[str, Any]
 ) -> tuple[pd.DataFrame, str]:
@@ -323,9 +314,8 @@ def _round_trip(store: Store, made: Made) -> dict[str, list[str]] | None:
         reading.search(store, **{KIND: "cell", "touchstone.generation.bronze": name})
     ):
         if again := cell.data.tags.get("touchstone.generation.round_trip"):
-            frame = reading.examples(
-                store, _generations(store, made.run.info.experiment_id)[again], "examples.parquet"
-            )
+            runs = reading.generations(store, [again], made.run.info.experiment_id)
+            frame = reading.examples(store, runs[again], "examples.parquet")
             return dict(zip(frame["example_id"], frame["labels"], strict=True))
     return None
 
