@@ -138,7 +138,7 @@ def prepared(store: Path, path: Path) -> Path:
     reads it, and return the file."""
     import yaml
 
-    from touchstone import schema, tracking
+    from touchstone import configuration, tracking
     from touchstone.data import targets
     from touchstone.data.examples import read_parquet
     from touchstone.taxonomy import taxonomy_of
@@ -147,8 +147,10 @@ def prepared(store: Path, path: Path) -> Path:
     cells = []
     for run_id in results(store)["run_id"]:
         artifacts = tracking.artifacts(opened, tracking.find_run(opened, run_id))
-        config = schema.checked(
-            schema.typed(yaml.safe_load((artifacts / "config.yaml").read_text(encoding="utf-8")))
+        config = configuration.checked(
+            configuration.typed(
+                yaml.safe_load((artifacts / "config.yaml").read_text(encoding="utf-8"))
+            )
         )
         kind, taxonomy = config.task.kind, taxonomy_of(config.taxonomy)
         cell: dict[str, Any] = {

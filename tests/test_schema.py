@@ -6,9 +6,9 @@ from __future__ import annotations
 import pytest
 from report_store import composed
 
+from touchstone.configuration import checked
 from touchstone.errors import UserError
 from touchstone.run.job import cell_key
-from touchstone.schema import checked
 
 
 @pytest.mark.parametrize(

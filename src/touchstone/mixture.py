@@ -20,11 +20,10 @@ import pandas as pd
 
 from touchstone import controls
 from touchstone.cache import cached
-from touchstone.data.examples import SOURCES
 from touchstone.digest import digest
 from touchstone.errors import UserError
 from touchstone.matching import matching
-from touchstone.schema import MixtureConfig, SourceMix
+from touchstone.schema import SOURCES, MixtureConfig, SourceMix
 from touchstone.similarity import duplicates, normalise, resembling
 from touchstone.taxonomy import NONE
 

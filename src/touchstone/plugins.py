@@ -20,17 +20,18 @@ import importlib.util
 import pkgutil
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from touchstone.digest import digest_file
+from touchstone.digest import digest, digest_file
 from touchstone.errors import UserError, no_such
 
 YOUR_OWN = "Your own: MODULE.NAME or FILE.py:NAME"
+FOLDERS: list[Path] = []  # where files of the user's are looked for after the working folder
 _imported: dict[str, tuple[Path, str]] = {}  # module of the user's -> its file and digest
 
 
@@ -55,16 +56,16 @@ def load(key: str, name: str, folder: str, attribute: str, also: Sequence[str] =
     if name in names(folder):
         module = importlib.import_module(f"{folder}.{name}")
         if not hasattr(module, attribute):
-            choices = ", ".join(sorted([*names(folder, attribute), *also, *_installed(folder)]))
-            raise UserError(f"{key}={name}: not for this key. There are: {choices}")
+            fitting = sorted([*names(folder, attribute), *also, *_installed(folder)])
+            raise UserError(f"{key}={name}: not for this key. There are: {', '.join(fitting)}")
         return getattr(module, attribute)
     if is_path(name):
         return load_path(key, name)
-    installed = _installed(folder)
-    if name in installed:
+    entries = _installed(folder)
+    if name in entries:
         with blaming(key, name):
-            return installed[name].load()
-    choices = [*names(folder, attribute), *also, *installed]
+            return entries[name].load()
+    choices = [*names(folder, attribute), *also, *entries]
     raise UserError(f"{key}={name}: {no_such(key.rpartition('.')[2], name, choices)}. {YOUR_OWN}")
 
 
@@ -82,8 +83,8 @@ def load_path(key: str, name: str) -> Any:
     module = _module(key, name, module_name)
     if not hasattr(module, attribute):
         public = [entry for entry in vars(module) if not entry.startswith("_")]
-        choices = no_such("name", attribute, public) if len(public) <= 40 else f"no {attribute}"
-        raise UserError(f"{key}={name}: {choices} in {module.__name__}")
+        lacking = no_such("name", attribute, public) if len(public) <= 40 else f"no {attribute}"
+        raise UserError(f"{key}={name}: {lacking} in {module.__name__}")
     return getattr(module, attribute)
 
 
@@ -140,14 +141,53 @@ def source_file(name: str, folder: str | None = None) -> Path | None:
     return _file_of(_split(name)[0])
 
 
+def known(key: str, name: str, folder: str, attribute: str, also: Sequence[str] = ()) -> None:
+    """Check that there is something behind a name, without importing it.
+
+    Raises
+    ------
+    UserError
+        As `load`, if a short name is not known or a file is not there.
+    """
+    if is_path(name):
+        module, _, found = _split(name)
+        if not module or not found or (module.endswith(".py") and _own_file(module) is None):
+            load_path(key, name)
+    elif not is_path(name) and name not in (*names(folder), *_installed(folder)):
+        load(key, name, folder, attribute, also)
+
+
 def own_files(*chosen: tuple[str, str | None]) -> list[Path]:
     """Return the files of the user's project behind names and folders, see `source_file`.
 
     A file belongs to the project if it is in no `site-packages` and not Python's own: such files
     join the cell key and travel with models and bundles; packages are named by their versions.
+    Of a package all files belong to it.
     """
-    files = {source_file(name, folder) for name, folder in chosen}
-    return sorted(file.resolve() for file in files if file is not None and _is_own(file))
+    own: set[Path] = set()
+    for name, folder in chosen:
+        file = source_file(name, folder)
+        if file is not None and _is_own(file):
+            root = code_root(file.resolve())
+            own |= {root} if root.is_file() else set(root.rglob("*.py"))
+    return sorted(own)
+
+
+def texts(files: Sequence[Path]) -> dict[str, str]:
+    """Return path -> text of the user's own files; the path is relative to the working folder, or
+    to the folder of the outermost package for files elsewhere."""
+    found = {}
+    for file in files:
+        top = Path.cwd().resolve()
+        if not file.is_relative_to(top):
+            top = code_root(file).parent
+        found[file.relative_to(top).as_posix()] = file.read_text(encoding="utf-8")
+    return found
+
+
+def digests(sources: Mapping[str, str]) -> dict[str, str]:
+    """Return path -> digest of the text, for `texts`."""
+    return {path: digest(text) for path, text in sources.items()}
 
 
 def code_root(file: Path) -> Path:
@@ -212,9 +252,14 @@ def _installed(folder: str) -> dict[str, EntryPoint]:
 
 
 def _own_file(module: str) -> Path | None:
-    """Return the user's file for `FILE.py` or a dotted module, in the working folder."""
+    """Return the user's file for `FILE.py` or a dotted module, in the working folder or one of
+    `FOLDERS`."""
     file = Path(module) if module.endswith(".py") else Path(*module.split(".")).with_suffix(".py")
-    return file.resolve() if file.is_file() else None
+    below = Path(file.name) if file.is_absolute() else file
+    for candidate in (file, *(folder / below for folder in FOLDERS)):
+        if candidate.is_file():
+            return candidate.resolve()
+    return None
 
 
 def _file_of(module: str) -> Path | None:
@@ -256,11 +301,11 @@ def _module(key: str, name: str, module: str) -> ModuleType:
 def _import_file(key: str, name: str, file: Path, alias: str) -> ModuleType:
     """Import a file of the user's project, once for each content; what it imports from beside it
     is found too."""
-    known, digest = _imported.get(alias), digest_file(file)
-    if known == (file, digest) and alias in sys.modules:
+    earlier_file, content = _imported.get(alias), digest_file(file)
+    if earlier_file == (file, content) and alias in sys.modules:
         return sys.modules[alias]
     other = getattr(sys.modules.get(alias), "__file__", None)
-    if known is None and other and Path(other).resolve() != file:
+    if earlier_file is None and other and Path(other).resolve() != file:
         raise UserError(
             f"{key}={name}: Python has a module {alias} already ({other}); rename {file}"
         )
@@ -282,5 +327,5 @@ def _import_file(key: str, name: str, file: Path, alias: str) -> ModuleType:
         if earlier is not None:
             sys.modules[alias] = earlier
         raise
-    _imported[alias] = (file, digest)
+    _imported[alias] = (file, content)
     return module

@@ -19,7 +19,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 from preloaded import copy_store
 
-from touchstone import schema, tracking
+from touchstone import configuration, tracking
 from touchstone.data.corpus import Gold, read_gold
 from touchstone.data.examples import dataset, examples
 from touchstone.data.split import scarce_gold
@@ -52,7 +52,7 @@ def composed(*overrides: str):
 
 @lru_cache(maxsize=4)
 def demo_gold(task: str, cache: str):
-    config = schema.checked(composed(f"task={task}"))
+    config = configuration.checked(composed(f"task={task}"))
     taxonomy = taxonomy_of(config.taxonomy)
     return read_gold(config.corpus, config.task, taxonomy, None, cache), taxonomy
 
@@ -174,7 +174,7 @@ def log(
 ) -> str:
     """Log one finished cell of the demo grid; return its run id."""
     raw = composed(*overrides)
-    config = schema.checked(raw)
+    config = configuration.checked(raw)
     gold, taxonomy = demo_gold(config.task.name, cache)
     kind, name = config.task.kind, config.mixture.name
     prompt = prompt_of(config.prompt, taxonomy, kind)
@@ -261,7 +261,7 @@ def log_failure(store, parent: str | None, *overrides: str, told: str) -> str:
     """Log one cell that failed with a message."""
     from touchstone.errors import MissingRecording
 
-    run_id = start(store, parent, schema.checked(composed(*overrides)), overrides)
+    run_id = start(store, parent, configuration.checked(composed(*overrides)), overrides)
     try:
         with tracking.failing_clearly(store, run_id):
             raise MissingRecording(told)
@@ -308,7 +308,7 @@ def two_directions(
 
 def prompt(name: str):
     """Return the configuration of a prompt variant."""
-    return schema.checked(composed(f"prompt={name}")).prompt
+    return configuration.checked(composed(f"prompt={name}")).prompt
 
 
 def stage_folder(root: Path, stage: str) -> Path:

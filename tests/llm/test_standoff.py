@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from report_store import composed
 
 from touchstone import cli
+from touchstone.configuration import checked
 from touchstone.errors import MissingRecording, UserError
 from touchstone.generate.data_to_label import entities, sentences
 from touchstone.llm import recording, standoff
@@ -21,7 +22,7 @@ from touchstone.llm.marks import write_marks
 from touchstone.llm.protocol import Request, Response
 from touchstone.llm.store import Store
 from touchstone.pipeline import run_cell
-from touchstone.schema import LLMConfig, checked
+from touchstone.schema import LLMConfig
 
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no public corpora in {DATA}")
 CATEGORIES = ("memory", "mood")

@@ -38,7 +38,7 @@ def built(config, kind, n_classes=3, **options):
 
 
 def test_all_the_classifiers_that_are_promised_are_there():
-    promised = {"tfidf_logreg", "tfidf_svm", "minilm_logreg", "transformer", "tagger", "crf", "llm"}
+    promised = {"tfidf_logreg", "tfidf_svm", "minilm_logreg", "transformer", "tagger", "crf"}
     assert promised | {"pubmedbert", "biobert", "bio_clinicalbert", "roberta", "bert"} <= set(NAMES)
 
 
@@ -53,10 +53,6 @@ def test_every_configuration_builds_for_each_of_its_kinds(name):
         .endswith(f"classifier={name}")
     )
     for kind in config.kinds:
-        if name == "llm":
-            with pytest.raises(UserError, match="classifier=llm does not learn from examples"):
-                built(config, kind)
-            continue
         estimator = built(config, kind)
         options = estimator.get_params()
         assert options["random_state"] == 7

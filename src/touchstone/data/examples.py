@@ -18,6 +18,7 @@ import pandas as pd
 from touchstone.data.files import quoted
 from touchstone.digest import digest_columns
 from touchstone.errors import UserError, no_such
+from touchstone.schema import SOURCES
 
 # name -> (what it holds, default). Lists are Python lists of plain values.
 COLUMNS: dict[str, tuple[str, Any]] = {
@@ -50,7 +51,6 @@ COLUMNS: dict[str, tuple[str, Any]] = {
     "note_type": ("kind of document, '' if unknown; shown to the LLM as context", ""),
     "subgroups": ("JSON object of the columns that scores are told apart by, '' if none", ""),
 }
-SOURCES = ("gold", "silver", "bronze")
 SPLITS = ("train", "dev", "test", "")
 CONTENT = (
     "example_id",

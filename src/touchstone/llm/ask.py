@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from touchstone.digest import digest, digest_rows
-from touchstone.errors import EstimateOnly, MissingRecording, PendingRequests, UserError, no_such
+from touchstone.errors import EstimateOnly, MissingRecording, PendingRequests
 from touchstone.llm import budget, chat, guard, recording
 from touchstone.llm.protocol import Obtained, ParseError, Request, Response
 from touchstone.llm.store import Store
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 __all__ = ["Answers", "ParseError", "Usage", "ask"]
-BACKENDS = ("recorded", "batch_file", "openai", "openai_batch", "transformers")
 Parse = Callable[[Request, str], Any]
 
 
@@ -230,7 +229,9 @@ def _obtain(
     missing = {key: request for key, request in asked.items() if key not in obtained.responses}
     if missing and (llm.backend == "batch_file" or not llm.estimate_only):
         _announce(missing, llm, store)
-        found = _backend(llm.backend)(missing, store, llm, progress)
+        from touchstone.llm.own_backend import backend_of  # brings a library only to send
+
+        found = backend_of(llm.backend)(missing, store, llm, progress)
         found.responses = {**obtained.responses, **found.responses}
         return found
     return obtained
@@ -254,22 +255,6 @@ def _announce(missing: Mapping[str, Request], llm: LLMConfig, store: Store) -> N
         llm.endpoint,
         cost,
     )
-
-
-def _backend(name: str) -> Callable[[Mapping[str, Request], Store, LLMConfig, bool], Obtained]:
-    """Return the function of a backend; only here, and only when there is something to send, is its
-    library imported."""
-    if name == "batch_file":
-        from touchstone.llm.backends.batch_file import answer
-    elif name == "openai":
-        from touchstone.llm.backends.openai import answer
-    elif name == "openai_batch":
-        from touchstone.llm.backends.openai_batch import answer
-    elif name == "transformers":
-        from touchstone.llm.backends.transformers import answer
-    else:
-        raise UserError(f"llm.backend: {no_such('backend', name, BACKENDS)}")
-    return answer
 
 
 def _settle(

@@ -1,26 +1,20 @@
-"""Classifiers as scikit-learn estimators: `build` makes the one that a configuration names.
-Importing this loads nothing heavy.
+"""Classifiers as scikit-learn estimators, one file for each schema of conf/classifier: `build` makes
+the one that a configuration names. Importing this loads nothing heavy.
 
-Does not fit anything, and does not make the LLM classifier, which asks instead of learning
-(pipeline.py).
+Does not fit anything. A schema's file has `build(config, task)`; classes of a user's own come in
+through the schema `estimator`.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from touchstone.errors import UserError
 from touchstone.models.threads import limit_threads
-from touchstone.schema import (
-    ClassifierConfig,
-    CrfConfig,
-    EncoderLogregConfig,
-    TfidfConfig,
-    TransformerConfig,
-)
+from touchstone.schema import ClassifierConfig
 
 __all__ = ["build", "limit_threads"]
 
@@ -34,56 +28,20 @@ def build(
     threads: int,
     cache: Path,
     types: Sequence[str] | None = None,
+    restricted: bool = False,
 ) -> Any:
-    """Return an unfitted estimator for a task.
-
-    Parameters
-    ----------
-    classifier : configuration; its class chooses the estimator.
-    kind : binary, relation, multiclass, multilabel or ner.
-    n_classes : columns of `predict_proba`; not used for ner.
-    seed : the estimator's random_state.
-    threads : for the estimators that use torch.
-    cache : root of the stage cache, where sentence vectors are kept.
-    types : ner: entity types; None takes those of the training spans.
+    """Return an unfitted estimator for a task; see `checks.Task` for the arguments.
 
     Raises
     ------
     UserError
-        If the classifier cannot do tasks of this kind, or does not learn.
+        If the classifier cannot do tasks of this kind.
     """
     if classifier.kinds and kind not in classifier.kinds:
         raise UserError(
             f"classifier={classifier.name} cannot do {kind} tasks; it does {', '.join(classifier.kinds)}"
         )
-    options = {
-        field.name: getattr(classifier, field.name)
-        for field in fields(classifier)
-        if field.name not in ("name", "kinds")
-    }
-    common = {"random_state": seed}
-    sentences = {"kind": kind, "n_classes": n_classes}
-    if isinstance(classifier, TfidfConfig):
-        from touchstone.models.tfidf import TfidfClassifier
+    from touchstone.models.checks import Task
 
-        return TfidfClassifier(**sentences, **common, **options)
-    if isinstance(classifier, EncoderLogregConfig):
-        from touchstone.models.encoder_logreg import EncoderLogreg
-
-        return EncoderLogreg(**sentences, **common, **options, threads=threads, cache_folder=cache)
-    if isinstance(classifier, TransformerConfig) and kind == "ner":
-        from touchstone.models.tagger import Tagger
-
-        return Tagger(types, **common, **options, threads=threads)
-    if isinstance(classifier, TransformerConfig):
-        from touchstone.models.transformer import TransformerClassifier
-
-        options.pop("viterbi")
-        return TransformerClassifier(**sentences, **common, **options, threads=threads)
-    if isinstance(classifier, CrfConfig):
-        from touchstone.models.crf import CrfTagger
-
-        return CrfTagger(types, **common, **options)
-    raise UserError(
-        f"classifier={classifier.name} does not learn from examples: it cannot be fitted"
-    )
+    module = importlib.import_module(f"{__name__}.{classifier.schema}")
+    return module.build(classifier, Task(kind, n_classes, seed, threads, cache, types, restricted))

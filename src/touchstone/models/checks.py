@@ -1,5 +1,5 @@
-"""What every classifier checks before it learns, and the message for a package that is not
-installed.
+"""What every classifier is told about its task and checks before it learns, and the message for a
+package that is not installed.
 
 Does not know any model. Messages never hold the text of a sentence.
 """
@@ -8,11 +8,45 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from touchstone.errors import UserError
+from touchstone.schema import ClassifierConfig
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a classifier is built for, besides its own options.
+
+    Attributes
+    ----------
+    kind : binary, relation, multiclass, multilabel or ner.
+    n_classes : columns of `predict_proba`; not used for ner.
+    seed : the estimator's random_state.
+    threads : for the estimators that use torch.
+    cache : root of the stage cache, where sentence vectors are kept.
+    types : ner: entity types; None takes those of the training spans.
+    restricted : whether an error of a user's own class is told without its words.
+    """
+
+    kind: str
+    n_classes: int
+    seed: int
+    threads: int
+    cache: Path
+    types: Sequence[str] | None = None
+    restricted: bool = False
+
+
+def options_of(config: ClassifierConfig) -> dict[str, Any]:
+    """Return the options that a schema has beside those of every classifier."""
+    common = {one.name for one in fields(ClassifierConfig)}
+    return {one.name: getattr(config, one.name) for one in fields(config) if one.name not in common}
+
 
 SENTENCE_KINDS = ("binary", "relation", "multiclass", "multilabel")
 

@@ -17,7 +17,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from touchstone.models.checks import check_texts, check_weights, must, require
+from touchstone.models.checks import Task, check_texts, check_weights, options_of, require
 from touchstone.models.spans import (
     Span,
     check_spans,
@@ -27,10 +27,17 @@ from touchstone.models.spans import (
     unseen_types,
     words,
 )
+from touchstone.ranges import check_options
+from touchstone.schema import CrfConfig
 
 WINDOW = 2  # words on either side that a word sees
 AFFIX = 4  # longest prefix and suffix
 FINEST = 10  # weights are matched by repeating sentences: in tenths at the finest
+
+
+def build(config: CrfConfig, task: Task) -> CrfTagger:
+    """Return the tagger that a configuration names."""
+    return CrfTagger(types=task.types, random_state=task.seed, **options_of(config))
 
 
 class CrfTagger(BaseEstimator):
@@ -53,9 +60,9 @@ class CrfTagger(BaseEstimator):
     def __init__(
         self,
         types: Sequence[str] | None = None,
-        c1: float = 0.1,
-        c2: float = 0.1,
-        max_iterations: int = 100,
+        c1: float = CrfConfig.c1,
+        c2: float = CrfConfig.c2,
+        max_iterations: int = CrfConfig.max_iterations,
         random_state: int = 0,
     ) -> None:
         self.types = types
@@ -86,9 +93,7 @@ class CrfTagger(BaseEstimator):
         repeat, scale = repetitions(check_weights(sample_weight, len(X)), len(X))
         self.types_ = entity_types(self.types, y)
         y = check_spans(X, y, self.types_)
-        must(self.c1 >= 0, "c1", self.c1, "at least 0")
-        must(self.c2 >= 0, "c2", self.c2, "at least 0")
-        must(self.max_iterations >= 1, "max_iterations", self.max_iterations, "at least 1")
+        check_options(CrfConfig, self)
         self.unseen_ = unseen_types(self.types_, y, repeat)
         trainer = pycrfsuite.Trainer(algorithm="lbfgs", verbose=False)
         # both penalties are set against a sum over sentences, which repeating multiplies by `scale`

@@ -16,11 +16,25 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from touchstone.errors import UserError
-from touchstone.models.checks import check_texts, check_training, labels_of, must
+from touchstone.models.checks import Task, check_texts, check_training, labels_of, options_of
 from touchstone.models.embeddings import embed
 from touchstone.models.encoder import Encoder, find_encoder
-from touchstone.models.heads import fit_heads, probabilities
+from touchstone.models.heads import fit_heads, linear, probabilities
 from touchstone.models.threads import limit_threads
+from touchstone.ranges import check_options
+from touchstone.schema import EncoderLogregConfig
+
+
+def build(config: EncoderLogregConfig, task: Task) -> EncoderLogreg:
+    """Return the classifier that a configuration names."""
+    return EncoderLogreg(
+        kind=task.kind,
+        n_classes=task.n_classes,
+        threads=task.threads,
+        cache_folder=task.cache,
+        random_state=task.seed,
+        **options_of(config),
+    )
 
 
 class EncoderLogreg(ClassifierMixin, BaseEstimator):
@@ -28,7 +42,7 @@ class EncoderLogreg(ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    kind, n_classes : see `linear.TfidfClassifier`.
+    kind, n_classes : see `tfidf.TfidfClassifier`.
     encoder : minilm, a folder or a Hugging Face name; see `encoder.find_encoder`.
     revision : of a Hugging Face name.
     C : inverse strength of the penalty.
@@ -50,13 +64,13 @@ class EncoderLogreg(ClassifierMixin, BaseEstimator):
         self,
         kind: str = "multiclass",
         n_classes: int = 2,
-        encoder: str = "minilm",
-        revision: str | None = None,
-        C: float = 1.0,
-        class_weight: str | None = "balanced",
-        batch_size: int = 64,
-        max_length: int = 128,
-        dtype: str = "float32",
+        encoder: str = EncoderLogregConfig.encoder,
+        revision: str | None = EncoderLogregConfig.revision,
+        C: float = EncoderLogregConfig.C,
+        class_weight: str | None = EncoderLogregConfig.class_weight,
+        batch_size: int = EncoderLogregConfig.batch_size,
+        max_length: int = EncoderLogregConfig.max_length,
+        dtype: str = EncoderLogregConfig.dtype,
         threads: int | None = None,
         cache_folder: str | Path | None = None,
         random_state: int = 0,
@@ -84,18 +98,15 @@ class EncoderLogreg(ClassifierMixin, BaseEstimator):
     ) -> EncoderLogreg:
         """Learn from n sentences; `dev` is not used, since nothing is tuned or stopped early."""
         X, y, sample_weight = check_training(X, y, self.kind, self.n_classes, sample_weight)
-        must(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        check_options(EncoderLogregConfig, self)
         encoder = find_encoder(self.encoder, self.revision)
         self.heads_ = fit_heads(
-            self._vectors(X, encoder),
+            vectors(self, X, encoder),
             y,
             self.kind,
             self.n_classes,
-            model="logreg",
-            C=self.C,
-            class_weight=self.class_weight,
+            make=linear("logreg", self.C, self.class_weight, self.random_state),
             sample_weight=sample_weight,
-            random_state=self.random_state,
         )
         self.encoder_digest_ = encoder.digest
         self.unseen_ = self.heads_.unseen
@@ -113,21 +124,23 @@ class EncoderLogreg(ClassifierMixin, BaseEstimator):
             raise UserError(
                 f"classifier.encoder={self.encoder}: its files are not those this classifier was trained with; train it again"
             )
-        return probabilities(self.heads_, self._vectors(X, encoder))
+        return probabilities(self.heads_, vectors(self, X, encoder))
 
     def predict(self, X: Sequence[str]) -> np.ndarray:
         """Return class numbers of shape (n,), or indicators of shape (n, n_classes) for
         multilabel."""
         return labels_of(self.predict_proba(X), self.kind)
 
-    def _vectors(self, X: list[str], encoder: Encoder) -> np.ndarray:
-        if self.threads is not None:
-            limit_threads(self.threads)
-        return embed(
-            X,
-            encoder,
-            cache_folder=self.cache_folder,
-            max_length=self.max_length,
-            dtype=self.dtype,
-            batch_size=self.batch_size,
-        ).astype(np.float64)
+
+def vectors(estimator: Any, X: list[str], encoder: Encoder | None = None) -> np.ndarray:
+    """Return the sentence vectors for the options of an estimator, shape (n, d), float64."""
+    if estimator.threads is not None:
+        limit_threads(estimator.threads)
+    return embed(
+        X,
+        encoder or find_encoder(estimator.encoder, estimator.revision),
+        cache_folder=estimator.cache_folder,
+        max_length=estimator.max_length,
+        dtype=estimator.dtype,
+        batch_size=getattr(estimator, "batch_size", EncoderLogregConfig.batch_size),
+    ).astype(np.float64)

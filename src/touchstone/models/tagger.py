@@ -20,7 +20,7 @@ from torch import nn
 
 from touchstone.errors import UserError
 from touchstone.models.align import Window, windows
-from touchstone.models.checks import check_texts, check_weights, must
+from touchstone.models.checks import check_texts, check_weights
 from touchstone.models.encoder import (
     ROUND,
     batch_tokens,
@@ -40,19 +40,13 @@ from touchstone.models.spans import (
     viterbi,
 )
 from touchstone.models.training import balanced_weights, train
-from touchstone.models.transformer import DROPOUT, PREDICT_BATCH, build_seeded, plan_of, prepare
+from touchstone.models.transformer import PREDICT_BATCH, Head, build_seeded, plan_of, prepare
+from touchstone.ranges import check_options
+from touchstone.schema import TransformerConfig
 
 
-class TokenModel(nn.Module):
+class TokenModel(Head):
     """Encoder, dropout, linear layer: token ids (n, length) to tag scores (n, length, n_tags)."""
-
-    def __init__(self, encoder: nn.Module, n_outputs: int) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.dropout = nn.Dropout(DROPOUT)
-        self.head = nn.Linear(encoder.config.hidden_size, n_outputs)
-        nn.init.normal_(self.head.weight, std=0.02)
-        nn.init.zeros_(self.head.bias)
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         hidden = self.encoder(input_ids=ids, attention_mask=mask.long()).last_hidden_state
@@ -85,21 +79,21 @@ class Tagger(BaseEstimator):
     def __init__(
         self,
         types: Sequence[str] | None = None,
-        encoder: str = "minilm",
-        revision: str | None = None,
-        learning_rate: float = 1e-4,
-        epochs: int = 4,
-        min_steps: int = 200,
-        batch_size: int = 16,
-        max_length: int = 128,
-        warmup: float = 0.1,
-        weight_decay: float = 0.01,
-        patience: int | None = 3,
-        class_weight: str | None = None,
-        bucket: bool = True,
-        viterbi: bool = True,
-        dtype: str = "auto",
-        device: str = "auto",
+        encoder: str = TransformerConfig.encoder,
+        revision: str | None = TransformerConfig.revision,
+        learning_rate: float = TransformerConfig.learning_rate,
+        epochs: int = TransformerConfig.epochs,
+        min_steps: int = TransformerConfig.min_steps,
+        batch_size: int = TransformerConfig.batch_size,
+        max_length: int = TransformerConfig.max_length,
+        warmup: float = TransformerConfig.warmup,
+        weight_decay: float = TransformerConfig.weight_decay,
+        patience: int | None = TransformerConfig.patience,
+        class_weight: str | None = TransformerConfig.class_weight,
+        bucket: bool = TransformerConfig.bucket,
+        viterbi: bool = TransformerConfig.viterbi,
+        dtype: str = TransformerConfig.dtype,
+        device: str = TransformerConfig.device,
         threads: int | None = None,
         random_state: int = 0,
     ) -> None:
@@ -136,12 +130,7 @@ class Tagger(BaseEstimator):
         weights = check_weights(sample_weight, len(X))
         self.types_ = entity_types(self.types, y)
         y = check_spans(X, y, self.types_)
-        must(
-            self.class_weight in (None, "balanced"),
-            "class_weight",
-            self.class_weight,
-            "balanced or null",
-        )
+        check_options(TransformerConfig, self)
         plan = plan_of(self)
         device, dtype = prepare(self)
         self.unseen_ = unseen_types(self.types_, y, weights)

@@ -15,10 +15,19 @@ from sklearn.utils.validation import check_is_fitted
 
 from touchstone.errors import UserError
 from touchstone.models import ngrams
-from touchstone.models.checks import check_texts, check_training, labels_of, must
-from touchstone.models.heads import fit_heads, probabilities
+from touchstone.models.checks import Task, check_texts, check_training, labels_of, must, options_of
+from touchstone.models.heads import fit_heads, linear, probabilities
+from touchstone.ranges import check_options
+from touchstone.schema import TfidfConfig
 
 CHAR_MIN = 2  # shortest character n-gram
+
+
+def build(config: TfidfConfig, task: Task) -> TfidfClassifier:
+    """Return the classifier that a configuration names."""
+    return TfidfClassifier(
+        kind=task.kind, n_classes=task.n_classes, random_state=task.seed, **options_of(config)
+    )
 
 
 class TfidfClassifier(ClassifierMixin, BaseEstimator):
@@ -56,12 +65,12 @@ class TfidfClassifier(ClassifierMixin, BaseEstimator):
         self,
         kind: str = "multiclass",
         n_classes: int = 2,
-        model: str = "logreg",
-        C: float = 1.0,
-        class_weight: str | None = "balanced",
-        word_ngrams: int = 2,
-        char_ngrams: int = 4,
-        min_df: int = 1,
+        model: str = TfidfConfig.model,
+        C: float = TfidfConfig.C,
+        class_weight: str | None = TfidfConfig.class_weight,
+        word_ngrams: int = TfidfConfig.word_ngrams,
+        char_ngrams: int = TfidfConfig.char_ngrams,
+        min_df: int = TfidfConfig.min_df,
         random_state: int = 0,
     ) -> None:
         self.kind = kind
@@ -83,28 +92,18 @@ class TfidfClassifier(ClassifierMixin, BaseEstimator):
         self, X: Sequence[str], y: Any, *, sample_weight: Any = None, dev: Any = None
     ) -> TfidfClassifier:
         """Learn from n sentences; `dev` is not used, since nothing is tuned or stopped early."""
+        check_options(TfidfConfig, self)
         X, y, sample_weight = check_training(X, y, self.kind, self.n_classes, sample_weight)
-        self.vectorizers_ = self._vectorizers()
-        try:
-            features = _stack(
-                [ngrams.fit_transform(vectorizer, X) for vectorizer in self.vectorizers_]
-            )
-        except (
-            ValueError
-        ) as error:  # scikit-learn: empty vocabulary, or min_df that leaves no terms
-            raise UserError(
-                f"no feature is left of {len(X)} training sentences with classifier.min_df={self.min_df}; lower it or use more data"
-            ) from error
+        self.vectorizers_, features = fit_features(
+            X, self.word_ngrams, self.char_ngrams, self.min_df
+        )
         self.heads_ = fit_heads(
             features,
             y,
             self.kind,
             self.n_classes,
-            model=self.model,
-            C=self.C,
-            class_weight=self.class_weight,
+            make=linear(self.model, self.C, self.class_weight, self.random_state),
             sample_weight=sample_weight,
-            random_state=self.random_state,
         )
         self.unseen_ = self.heads_.unseen
         self.classes_ = np.arange(self.n_classes)
@@ -117,50 +116,62 @@ class TfidfClassifier(ClassifierMixin, BaseEstimator):
         X = check_texts(X)
         if not X:
             return np.zeros((0, self.n_classes))
-        return probabilities(
-            self.heads_,
-            _stack([ngrams.transform(vectorizer, X) for vectorizer in self.vectorizers_]),
-        )
+        return probabilities(self.heads_, features_of(self.vectorizers_, X))
 
     def predict(self, X: Sequence[str]) -> np.ndarray:
         """Return class numbers of shape (n,), or indicators of shape (n, n_classes) for
         multilabel."""
         return labels_of(self.predict_proba(X), self.kind)
 
-    def _vectorizers(self) -> list[Any]:
-        from sklearn.feature_extraction.text import TfidfVectorizer
 
-        must(self.word_ngrams >= 0, "word_ngrams", self.word_ngrams, "at least 0")
-        must(
-            self.char_ngrams == 0 or self.char_ngrams >= CHAR_MIN,
-            "char_ngrams",
-            self.char_ngrams,
-            f"0, or at least {CHAR_MIN}",
+def fit_features(
+    X: list[str], word_ngrams: int, char_ngrams: int, min_df: int
+) -> tuple[list[Any], Any]:
+    """Learn the n-grams of sentences: the fitted vectorizers, and the matrix of shape (n, d).
+
+    Raises
+    ------
+    UserError
+        If no kind of n-gram is asked for, or `min_df` leaves none.
+    """
+    vectorizers = _vectorizers(word_ngrams, char_ngrams, min_df)
+    try:
+        return vectorizers, _stack([ngrams.fit_transform(one, X) for one in vectorizers])
+    except ValueError as error:  # scikit-learn: empty vocabulary, or min_df that leaves no terms
+        raise UserError(
+            f"no feature is left of {len(X)} training sentences with classifier.min_df={min_df}; lower it or use more data"
+        ) from error
+
+
+def features_of(vectorizers: list[Any], X: list[str]) -> Any:
+    """Return the matrix of sentences for fitted vectorizers, shape (n, d)."""
+    return _stack([ngrams.transform(one, X) for one in vectorizers])
+
+
+def _vectorizers(word_ngrams: int, char_ngrams: int, min_df: int) -> list[Any]:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    must(
+        word_ngrams + char_ngrams > 0,
+        "word_ngrams",
+        0,
+        "at least 1 where char_ngrams is 0: else there are no features",
+    )
+    vectorizers = []
+    if word_ngrams:
+        vectorizers.append(
+            TfidfVectorizer(ngram_range=(1, word_ngrams), sublinear_tf=True, min_df=min_df)
         )
-        must(
-            self.word_ngrams + self.char_ngrams > 0,
-            "word_ngrams",
-            0,
-            "at least 1 where char_ngrams is 0: else there are no features",
+    if char_ngrams:
+        vectorizers.append(
+            TfidfVectorizer(
+                analyzer="char_wb",
+                ngram_range=(CHAR_MIN, char_ngrams),
+                sublinear_tf=True,
+                min_df=min_df,
+            )
         )
-        must(self.min_df >= 1, "min_df", self.min_df, "at least 1")
-        made = []
-        if self.word_ngrams:
-            made.append(
-                TfidfVectorizer(
-                    ngram_range=(1, self.word_ngrams), sublinear_tf=True, min_df=self.min_df
-                )
-            )
-        if self.char_ngrams:
-            made.append(
-                TfidfVectorizer(
-                    analyzer="char_wb",
-                    ngram_range=(CHAR_MIN, self.char_ngrams),
-                    sublinear_tf=True,
-                    min_df=self.min_df,
-                )
-            )
-        return made
+    return vectorizers
 
 
 def _stack(blocks: list[Any]) -> Any:

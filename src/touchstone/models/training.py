@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from touchstone.models.checks import must
 from touchstone.progress import progress
+from touchstone.schema import TransformerConfig
 
 # batches that are sorted together: enough to leave little padding, few enough to keep batches mixed
 POOL = 32
@@ -30,36 +30,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Plan:
-    """How to train; see conf/classifier/transformer.yaml for the meaning of the values and their
+    """How to train; see `schema.TransformerConfig` for the meaning of the values, their ranges and
     reasons."""
 
-    learning_rate: float = 1e-4
-    epochs: int = 4
-    min_steps: int = 200
-    batch_size: int = 16
-    warmup: float = 0.1
-    weight_decay: float = 0.01
-    patience: int | None = 3
-    bucket: bool = True
-
-    def __post_init__(self) -> None:
-        must(self.learning_rate > 0, "learning_rate", self.learning_rate, "more than 0")
-        must(self.epochs >= 1, "epochs", self.epochs, "at least 1")
-        must(self.min_steps >= 0, "min_steps", self.min_steps, "at least 0")
-        must(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
-        must(
-            0 <= self.warmup < 1,
-            "warmup",
-            self.warmup,
-            "at least 0 and less than 1, the share of steps",
-        )
-        must(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
-        must(
-            self.patience is None or self.patience >= 1,
-            "patience",
-            self.patience,
-            "at least 1, or null for no early stopping",
-        )
+    learning_rate: float = TransformerConfig.learning_rate
+    epochs: int = TransformerConfig.epochs
+    min_steps: int = TransformerConfig.min_steps
+    batch_size: int = TransformerConfig.batch_size
+    warmup: float = TransformerConfig.warmup
+    weight_decay: float = TransformerConfig.weight_decay
+    patience: int | None = TransformerConfig.patience
+    bucket: bool = TransformerConfig.bucket
 
     def steps(self, n: int) -> int:
         """Return the number of steps for n examples: `epochs` passes, and at least `min_steps`."""

@@ -16,7 +16,14 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from touchstone.models.checks import check_texts, check_training, labels_of, must, unseen_classes
+from touchstone.models.checks import (
+    Task,
+    check_texts,
+    check_training,
+    labels_of,
+    options_of,
+    unseen_classes,
+)
 from touchstone.models.encoder import (
     ROUND,
     Encoder,
@@ -33,22 +40,29 @@ from touchstone.models.encoder import (
 )
 from touchstone.models.threads import limit_threads
 from touchstone.models.training import Plan, balanced_weights, train
+from touchstone.ranges import check_options
+from touchstone.schema import TransformerConfig
 
 DROPOUT = 0.1
 PREDICT_BATCH = 256  # most sentences at once; encoder.batch_tokens limits long ones
 
 
-class SentenceModel(nn.Module):
-    """Encoder, mean over tokens, dropout, linear layer: token ids (n, length) to logits (n,
-    n_outputs)."""
+class Head(nn.Module):
+    """A pretrained encoder under dropout and one new linear layer; what the layer sees,
+    `forward` of a subclass says."""
 
-    def __init__(self, encoder: nn.Module, n_outputs: int) -> None:
+    def __init__(self, encoder: Any, n_outputs: int) -> None:
         super().__init__()
         self.encoder = encoder
         self.dropout = nn.Dropout(DROPOUT)
         self.head = nn.Linear(encoder.config.hidden_size, n_outputs)
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
+
+
+class SentenceModel(Head):
+    """Encoder, mean over tokens, dropout, linear layer: token ids (n, length) to logits (n,
+    n_outputs)."""
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         hidden = self.encoder(input_ids=ids, attention_mask=mask.long()).last_hidden_state
@@ -60,7 +74,7 @@ class TransformerClassifier(ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    kind, n_classes : see `linear.TfidfClassifier`.
+    kind, n_classes : see `tfidf.TfidfClassifier`.
     encoder, revision : see `encoder.find_encoder`.
     learning_rate, epochs, min_steps, batch_size, warmup, weight_decay, patience, bucket : see
     `training.Plan`.
@@ -84,20 +98,20 @@ class TransformerClassifier(ClassifierMixin, BaseEstimator):
         self,
         kind: str = "multiclass",
         n_classes: int = 2,
-        encoder: str = "minilm",
-        revision: str | None = None,
-        learning_rate: float = 1e-4,
-        epochs: int = 4,
-        min_steps: int = 200,
-        batch_size: int = 16,
-        max_length: int = 128,
-        warmup: float = 0.1,
-        weight_decay: float = 0.01,
-        patience: int | None = 3,
-        class_weight: str | None = None,
-        bucket: bool = True,
-        dtype: str = "auto",
-        device: str = "auto",
+        encoder: str = TransformerConfig.encoder,
+        revision: str | None = TransformerConfig.revision,
+        learning_rate: float = TransformerConfig.learning_rate,
+        epochs: int = TransformerConfig.epochs,
+        min_steps: int = TransformerConfig.min_steps,
+        batch_size: int = TransformerConfig.batch_size,
+        max_length: int = TransformerConfig.max_length,
+        warmup: float = TransformerConfig.warmup,
+        weight_decay: float = TransformerConfig.weight_decay,
+        patience: int | None = TransformerConfig.patience,
+        class_weight: str | None = TransformerConfig.class_weight,
+        bucket: bool = TransformerConfig.bucket,
+        dtype: str = TransformerConfig.dtype,
+        device: str = TransformerConfig.device,
         threads: int | None = None,
         random_state: int = 0,
     ) -> None:
@@ -125,6 +139,7 @@ class TransformerClassifier(ClassifierMixin, BaseEstimator):
     ) -> TransformerClassifier:
         """Learn from n sentences; keep the weights with the best macro-F1 on `dev`, a pair (X, y),
         where it is given."""
+        check_options(TransformerConfig, self)
         X, y, sample_weight = check_training(X, y, self.kind, self.n_classes, sample_weight)
         plan = plan_of(self)
         device, dtype = prepare(self)
@@ -217,6 +232,18 @@ class TransformerClassifier(ClassifierMixin, BaseEstimator):
         return expit(logits) if self.kind == "multilabel" else softmax(logits, axis=1)
 
 
+def build(config: TransformerConfig, task: Task) -> Any:
+    """Return the classifier of sentences, or for entities the tagger, that a configuration
+    names."""
+    options = options_of(config) | {"threads": task.threads, "random_state": task.seed}
+    if task.kind == "ner":
+        from touchstone.models.tagger import Tagger
+
+        return Tagger(types=task.types, **options)
+    options.pop("viterbi")
+    return TransformerClassifier(kind=task.kind, n_classes=task.n_classes, **options)
+
+
 def plan_of(estimator: Any) -> Plan:
     """Return the training plan of an estimator's options."""
     names = (
@@ -290,8 +317,6 @@ def _criterion(
         size = n_classes if y.ndim == 1 else 2
         scaled = [w * balanced_weights(c, size, w)[c] for c, w in columns]
         weights = scaled[0] if y.ndim == 1 else np.stack(scaled, axis=1)
-    elif class_weight is not None:
-        must(False, "class_weight", class_weight, "balanced or null")
     weight = torch.from_numpy(np.ascontiguousarray(weights / weights.mean(), dtype=np.float32)).to(
         device
     )

@@ -24,9 +24,9 @@ from touchstone.data.targets import categories as scored_categories
 from touchstone.digest import digest
 from touchstone.errors import UserError, no_such
 from touchstone.paths import conf_names
+from touchstone.ranges import bookkeeping_keys
 from touchstone.report import reading
-from touchstone.run.job import BOOKKEEPING, LLM_BOOKKEEPING
-from touchstone.schema import CategoryConfig, LabelledExample, TaxonomyConfig
+from touchstone.schema import CategoryConfig, Config, LabelledExample, LLMConfig, TaxonomyConfig
 from touchstone.taxonomy import Taxonomy, taxonomy_of
 from touchstone.tracking import CELL, STATUS, Run, Store, latest_children, readable_uri
 
@@ -403,7 +403,7 @@ def _leaves(cell: Cell) -> dict[str, Any]:
     plain = {
         name: value
         for name, value in cell.config.items()
-        if name not in (*BOOKKEEPING, "taxonomy", "prompt", "hydra")
+        if name not in (*bookkeeping_keys(Config), "taxonomy", "prompt", "hydra")
     }
     gold = cell.config["mixture"]["gold"]
     used = {*cell.sources, *gold["repeat_to"], *gold.get("augment_to", [])}
@@ -412,7 +412,7 @@ def _leaves(cell: Cell) -> dict[str, Any]:
     return {
         key: value
         for key, value in leaves.items()
-        if not (key.startswith("llm.") and key.split(".")[1] in LLM_BOOKKEEPING)
+        if not (key.startswith("llm.") and key.split(".")[1] in bookkeeping_keys(LLMConfig))
     }
 
 

@@ -309,10 +309,10 @@ def _child(jobs: Path, done: Path) -> int:
     """Run the jobs: what the fresh process does."""
     from omegaconf import OmegaConf
 
+    from touchstone.configuration import checked, typed
     from touchstone.pipeline import run_cell
     from touchstone.run.console import explain
     from touchstone.run.job import code_digest, environment, git_state
-    from touchstone.schema import checked, typed
 
     results, changes = [], []
     try:

@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,10 +22,12 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from touchstone.configuration import checked, identity
 from touchstone.digest import digest, digest_file
 from touchstone.errors import UserError
 from touchstone.llm.secrets import refuse_secrets
-from touchstone.schema import Config, asks_directly, checked
+from touchstone.ranges import bookkeeping_keys
+from touchstone.schema import Config, asks_directly
 
 if TYPE_CHECKING:
     from touchstone.run.sweep import Parent
@@ -35,14 +36,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DEV_METRIC = "dev/macro_f1"
-
-# What does not change a cell's result: where results go, how an endpoint is reached, what is shown.
-BOOKKEEPING = ("tracking", "paths", "study", "debug")
-LLM_BOOKKEEPING = (
-    "approved_for", "agreement", "purpose", "structured", "api_key_env", "api_version", "headers_env", "workers", "timeout_s", "max_answer_mb", "max_tries",
-    "requests_per_minute", "tokens_per_minute", "breaker", "budget_usd", "estimate_only", "prices", "recording", "batch_dir",
-    "batch_max_requests", "batch_max_mb", "poll_s", "device", "batch_tokens", "location", "name", "backend",
-)  # fmt: skip
 
 
 def run_job(composed: DictConfig) -> float | None:
@@ -239,56 +232,12 @@ def optimises() -> bool:
 
 
 def cell_key(config: Config) -> str:
-    """Return the digest that names a cell: the resolved configuration without bookkeeping, the
-    corpus files, and the code that runs it.
-
-    What cannot change the result is not part of it, so that a sweep runs such a cell once: mixture,
-    classifier and seeds where the LLM is asked directly, settings of a source that is not used, and
-    how much gold there is where nothing reads the gold.
-    """
+    """Return the digest that names a cell: what decides its result (`configuration.identity`), the
+    corpus files, and the code that runs it."""
     from touchstone.data.corpus import input_digests
 
-    plain = asdict(config)
-    for name in BOOKKEEPING:
-        plain.pop(name)
-    for name in LLM_BOOKKEEPING:
-        plain["llm"].pop(name)
-    if asks_directly(config):
-        for name in ("mixture", "classifier", "seed", "seeds"):
-            plain.pop(name)
-    for source in ("gold", "silver", "bronze"):
-        gold = config.mixture.gold
-        sized = (*gold.repeat_to, *gold.augment_to)
-        if not getattr(config.mixture, source).use and source not in sized:
-            plain.get("mixture", {}).pop(source, None)
-    if not reads_gold(config):
-        for name in ("gold_patients", "gold_sentences"):
-            plain["task"].pop(name)
-    classifier = "LLM" if asks_directly(config) else type(config.classifier).__name__
     inputs = input_digests(config.corpus, config.paths.data)
-    return digest(
-        {"config": plain, "classifier": classifier, "inputs": inputs, "code": code_digest()}
-    )
-
-
-def reads_gold(config: Config) -> bool:
-    """Return whether the training gold has a part in the cell: it is mixed in, shown in a prompt,
-    or what it leaves out is the pool."""
-    mixture = config.mixture
-    generates = asks_directly(config) or mixture.silver.use or mixture.bronze.use
-    leaves_pool = (
-        mixture.silver.use
-        and config.corpus.pool is not None
-        and config.corpus.pool.reader == "rest_of_train"
-    )
-    matched = mixture.silver.match != "none" or mixture.bronze.match != "none"
-    return (
-        (mixture.gold.use or matched)
-        and not asks_directly(config)
-        or generates
-        and config.prompt.n_shots > 0
-        or leaves_pool
-    )
+    return digest({**identity(config), "inputs": inputs, "code": code_digest()})
 
 
 def run_name(config: Config) -> str:
@@ -343,7 +292,9 @@ def _values_overridden() -> dict[str, str]:
     return {
         key: value
         for key, _, value in pairs
-        if "." in key and key.split(".")[0] not in (*BOOKKEEPING, "llm") and key not in own
+        if "." in key
+        and key.split(".")[0] not in (*bookkeeping_keys(Config), "llm")
+        and key not in own
     }
 
 

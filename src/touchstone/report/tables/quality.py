@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from omegaconf.errors import OmegaConfBaseException
 
 from touchstone import tracking
+from touchstone.configuration import checked, typed
 from touchstone.data.examples import read_parquet
 from touchstone.data.split import scarce_gold
 from touchstone.digest import digest
@@ -33,7 +34,7 @@ from touchstone.llm.guard import logged_id
 from touchstone.report import reading
 from touchstone.report.figures import draw as figures
 from touchstone.report.grid import Cell, Grid, taxonomy
-from touchstone.schema import Config, checked, typed
+from touchstone.schema import Config
 from touchstone.tracking import KIND, Run, Store
 
 VERSION = 1  # of what is measured: raise it to measure stored data sets again
