@@ -26,6 +26,7 @@ COMMANDS = {
         "the paper's tables of a study, as LaTeX, Markdown, CSV and HTML",
     ),
     "report": ("touchstone.report.page", "one HTML page about a sweep"),
+    "review": ("touchstone.report.judging", "have experts judge what the LLM made"),
     "reproduce": (
         "touchstone.reproduce.reproduce",
         "run a cell again from its run id and say what differs",
