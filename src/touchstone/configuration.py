@@ -231,6 +231,18 @@ def _rules_of_sources(config: Config) -> Iterator[Rule]:
             f"null where {key}.ratio is set",
         )
         yield (
+            mix.filter != "reviewed" or mix.corrections is not None,
+            f"{key}.filter",
+            mix.filter,
+            f"used with {key}.corrections=FILE, which names the reviewed sentences",
+        )
+        yield (
+            mix.corrections is None or (not is_gold and mix.use),
+            f"{key}.corrections",
+            mix.corrections,
+            "null for gold, which experts labelled, and for a source that is not used",
+        )
+        yield (
             not is_gold or mix.match == "none",
             f"{key}.match",
             mix.match,

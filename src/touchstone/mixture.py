@@ -71,6 +71,7 @@ def compose(
     round_trip: Collection[str] | None = None,
     marks: Sequence[str] = (),
     gold_documents: Collection[str] = (),
+    reviewed: Mapping[str, Collection[str]] | None = None,
     cache: Path | None = None,
 ) -> Mixed:
     """Compose a training set.
@@ -88,6 +89,7 @@ def compose(
     marks : how entities are masked (@GENE$): sentences that differ in where the masks stand are no
         duplicates.
     gold_documents : documents that this training set has as gold; their sentences leave silver.
+    reviewed : source name -> ids of the examples that experts judged; needed for filter=reviewed.
     cache : root of the stage cache, where it is kept which sentences resemble which: the cells of a
         grid ask that again and again.
 
@@ -108,7 +110,7 @@ def compose(
                 f"mixture={config.name}: there is no {name} data; see the quarantine and generation "
                 "tables, or choose a mixture without it"
             )
-        reasons = _reasons(frame, name, mix, round_trip)
+        reasons = _reasons(frame, name, mix, round_trip, (reviewed or {}).get(name))
         if name == "silver" and gold_documents:
             own = frame["doc_id"].isin(list(gold_documents)).to_numpy()
             reasons[own & (reasons == "")] = "is_gold"
@@ -181,7 +183,11 @@ def _enlarged(kept: Mapping[str, pd.DataFrame], mix: SourceMix, seed: int) -> pd
 
 
 def _reasons(
-    frame: pd.DataFrame, name: str, mix: SourceMix, round_trip: Collection[str] | None
+    frame: pd.DataFrame,
+    name: str,
+    mix: SourceMix,
+    round_trip: Collection[str] | None,
+    reviewed: Collection[str] | None,
 ) -> np.ndarray:
     """Return why the filter drops each row, '' where it keeps it."""
     reasons = np.full(len(frame), "", dtype=object)
@@ -197,6 +203,13 @@ def _reasons(
                 f"mixture.{name}.filter=round_trip: no round-trip labels; the filter is for bronze sentences"
             )
         reasons[~frame["example_id"].isin(list(round_trip)).to_numpy()] = "filtered"
+    if mix.filter == "reviewed":
+        if reviewed is None:
+            raise UserError(
+                f"mixture.{name}.filter=reviewed: no reviewed examples; name them: "
+                f"mixture.{name}.corrections=FILE"
+            )
+        reasons[~frame["example_id"].isin(list(reviewed)).to_numpy()] = "filtered"
     return reasons
 
 

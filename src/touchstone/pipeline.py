@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from touchstone.llm import recording
 from touchstone.mixture import Mixed, compose
 from touchstone.models import build, limit_threads
 from touchstone.models.checks import labels_of
+from touchstone.review.judgements import correct, read_corrections
 from touchstone.schema import Config, asks_directly
 from touchstone.taxonomy import Taxonomy, taxonomy_of
 
@@ -285,6 +286,19 @@ def remembered(
     return made
 
 
+def corrected(
+    config: Config, taxonomy: Taxonomy, sources: Mapping[str, pd.DataFrame]
+) -> tuple[dict[str, pd.DataFrame], dict[str, Collection[str]]]:
+    """Put the experts' labels in the place of the LLM's where the mixture names them; return the
+    sources and, for each such source, the ids of the examples that were judged."""
+    out, reviewed = dict(sources), {}
+    for name in out:
+        if path := getattr(config.mixture, name).corrections:
+            labels = read_corrections(path, taxonomy.ids)
+            out[name], reviewed[name] = correct(out[name], labels, name, path)
+    return out, reviewed
+
+
 def repeat(
     config: Config,
     taxonomy: Taxonomy,
@@ -324,6 +338,7 @@ def mix(
 ) -> Mixed:
     """Compose the training set of one repetition; documents that it has as gold leave its silver
     where both come from the training documents."""
+    sources, reviewed = corrected(config, taxonomy, sources)
     pool = config.corpus.pool
     shared = config.mixture.gold.use and pool is not None and pool.reader == "rest_of_train"
     return compose(
@@ -335,6 +350,7 @@ def mix(
         round_trip=trusted,
         marks=taxonomy.marks,
         gold_documents=set(train["doc_id"]) if shared else (),
+        reviewed=reviewed,
         cache=Path(config.paths.cache),
     )
 

@@ -39,7 +39,7 @@ SERVERS = ("openai", "openai_batch")  # backends that reach an endpoint
 STRUCTURED = ("auto", "json_schema", "json_object", "instruction")
 MATCHES = ("none", "labels", "lengths", "both", "uniform")  # of mixture.bronze.match
 LARGEST_SEED = 2**32 - 1  # of numpy and scikit-learn
-FILTERS = ("none", "deduplicated", "confident", "round_trip")
+FILTERS = ("none", "deduplicated", "confident", "round_trip", "reviewed")
 SEED = between(0, LARGEST_SEED)
 CLASS_WEIGHT = one_of(("balanced", None))
 CHAR_NGRAMS = Range(lambda value: value == 0 or value >= 2, "0, or at least 2")
@@ -313,8 +313,10 @@ class SourceMix:
     # of the number of gold training sentences
     ratio: Optional[float] = key(None, at_least(0, OR_ALL))
     weight: float = key(1.0, more_than(0))  # sample weight of its sentences
-    # confident and round_trip deduplicate too
+    # confident, round_trip and reviewed deduplicate too
     filter: str = key("deduplicated", one_of(FILTERS))
+    # experts' labels that replace the LLM's: what `touchstone review import --corrections` wrote
+    corrections: Optional[str] = None
     shuffle_labels: bool = False  # control: must not help
     # silver and bronze: draw from it so that it follows gold's training distribution; uniform:
     # every category in equal number

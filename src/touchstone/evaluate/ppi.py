@@ -71,7 +71,8 @@ def ppi_mean(
     if len(y) < 2:
         return Prevalence(float(value), np.nan, np.nan, lam)
     reach = special.stdtrit(len(y) - 1, (1 + level) / 2) * np.sqrt(variance)
-    return Prevalence(float(value), float(value - reach), float(value + reach), lam)
+    low, high = np.clip([value - reach, value + reach], 0, 1)
+    return Prevalence(float(value), float(low), float(high), lam)
 
 
 def _codes(clusters: Sequence[Any]) -> np.ndarray:

@@ -113,7 +113,9 @@ def _export(arguments: argparse.Namespace) -> int:
             out.chmod(0o600)
         files = formats.write(review, out, arguments.format)
     except OSError as error:
-        raise UserError(f"cannot write {out}: {error.strerror}; name another: --out FILE") from error
+        raise UserError(
+            f"cannot write {out}: {error.strerror}; name another: --out FILE"
+        ) from error
     store = replace(store, experiment_id=cell.run.info.experiment_id)
     run_id = _run_of(store, review)
     if run_id is None:
@@ -144,7 +146,9 @@ def population(grid: Any, of: str, source: str | None) -> tuple[pd.DataFrame, di
     kind, precedence = grid.cells[-1].kind, taxonomy(grid.cells[-1].config).precedence
     made = [one for one in generated(grid) if source in (None, one.stage)]
     if not made:
-        raise UserError(f"no cell used {source or 'silver or bronze'} data; there is nothing to judge")
+        raise UserError(
+            f"no cell used {source or 'silver or bronze'} data; there is nothing to judge"
+        )
     if reasons := [one.reason for one in made if one.reason]:
         raise UserError(reasons[0])
     digests = {one.stage: one.run.data.tags["touchstone.dataset"] for one in made}
@@ -265,7 +269,7 @@ def _import(arguments: argparse.Namespace) -> int:
         f"review {review.id}: {judgements['item'].nunique()} of {len(review.items)} sentences "
         f"judged by {', '.join(experts)}"
     )
-    for name, table in tables.items():
+    for name, table in _on_screen(tables).items():
         print(f"\n{name}\n{_shown(table)}")
     print(f"\nLogged on run {run_id}: review/. In the report: touchstone report")
     return 0
@@ -303,7 +307,11 @@ def _review(store: Any, file: Path, key: Path | None) -> tuple[Any, Any, str]:
     run = next(iter(generations.values()))
     at = replace(store, experiment_id=run.info.experiment_id)
     cells = reading.search(
-        store, **{"kind": "cell", **{f"touchstone.generation.{k}": v for k, v in list(review.datasets.items())[:1]}}
+        store,
+        **{
+            "kind": "cell",
+            **{f"touchstone.generation.{k}": v for k, v in list(review.datasets.items())[:1]},
+        },
     )
     study = cells[-1].data.tags.get("touchstone.study", "study") if cells else "study"
     return review, at, _start(at, review, study, {"of": "generated", "n": len(review.items)})
@@ -390,6 +398,18 @@ def _log(store: Any, run_id: str, review: Any, judgements: Any, tables: dict) ->
     tracking.log_metrics(store, run_id, values)
     experts = ", ".join(sorted(judgements["expert"].unique()))
     tracking.set_tags(store, run_id, {"touchstone.experts": experts, "touchstone.judged": "true"})
+
+
+def _on_screen(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Return what is worth reading at once: errors without what is right, agreement as alpha."""
+    out = dict(tables)
+    quality = out["quality"]
+    out["quality"] = quality[quality["n"] > 0]
+    out["errors"] = out["errors"][out["errors"]["llm"] != out["errors"]["expert"]]
+    if "agreement" in out:
+        alpha = out["agreement"]["measure"] == "krippendorff_alpha"
+        out["agreement"] = out["agreement"][alpha].drop(columns="measure")
+    return {name: table for name, table in out.items() if len(table)}
 
 
 def _shown(table: pd.DataFrame) -> str:

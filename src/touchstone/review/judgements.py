@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from touchstone.data.examples import check
 from touchstone.errors import UserError, no_such
 from touchstone.review.sampling import Review
 from touchstone.taxonomy import NONE
@@ -156,6 +157,37 @@ def read_corrections(path: str | Path, categories: Sequence[str]) -> dict[str, M
             raise UserError(f"{where}: example {str(name)[:80]} stands twice")
         out[name] = {"labels": labels, "spans": spans}
     return out
+
+
+def correct(
+    frame: pd.DataFrame, labels: Mapping[str, Mapping[str, Any]], source: str, where: str | Path
+) -> tuple[pd.DataFrame, set[str]]:
+    """Return an example table with corrected labels and spans, and the ids of the judged examples
+    in it. Ids of other sources may stand in the file.
+
+    Raises
+    ------
+    UserError
+        If none of the judged examples is in the table, or a span is outside of its sentence.
+    """
+    ids = frame["example_id"].astype(str)
+    judged = set(ids) & set(labels)
+    if not judged:
+        raise UserError(
+            f"mixture.{source}.corrections={where}: none of its {len(labels)} examples is in the "
+            f"{source} data; they were judged for another prompt, LLM or corpus"
+        )
+    changed = frame.assign(
+        labels=[
+            list(labels[name]["labels"]) if name in judged else old
+            for name, old in zip(ids, frame["labels"], strict=True)
+        ],
+        spans=[
+            [dict(span) for span in labels[name]["spans"]] if name in judged else old
+            for name, old in zip(ids, frame["spans"], strict=True)
+        ],
+    )
+    return check(changed), judged
 
 
 def _votes(given: Sequence[Sequence[Any]]) -> dict[Any, int]:

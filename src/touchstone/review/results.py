@@ -15,7 +15,7 @@ import pandas as pd
 
 from touchstone.evaluate.agreement import agreement
 from touchstone.evaluate.ppi import ppi_mean
-from touchstone.review.estimates import NOTHING, Share, share, tested
+from touchstone.review.estimates import NOTHING, Share, compare_shares, share
 from touchstone.review.sampling import Review
 from touchstone.taxonomy import NONE
 
@@ -82,9 +82,7 @@ def primary(names: Sequence[str], precedence: Sequence[str]) -> str:
     return next((name for name in precedence if name in names), NONE)
 
 
-def _items(
-    judgements: pd.DataFrame, review: Review, precedence: Sequence[str]
-) -> list[_Item]:
+def _items(judgements: pd.DataFrame, review: Review, precedence: Sequence[str]) -> list[_Item]:
     facts = review.items[review.items["source"] != "gold"].set_index("item")
     groups = judgements[judgements["item"].isin(facts.index)].groupby("item", sort=True)
     out = []
@@ -107,9 +105,7 @@ def _items(
                     name: float(np.mean([_count(one & llm, name) for one in judged]))
                     for name in names
                 },
-                float(
-                    np.mean([_same(llm, one, review.kind, precedence) for one in judged])
-                ),
+                float(np.mean([_same(llm, one, review.kind, precedence) for one in judged])),
             )
         )
     return out
@@ -152,7 +148,8 @@ def _quality(items: Sequence[_Item], review: Review) -> pd.DataFrame:
                 ("precision", [item.llm[name] for item in ours]),
                 ("recall", [item.expert[name] for item in ours]),
             ):
-                estimate = share(confirmed, whole, strata, sizes) if ours else NOTHING
+                known = measure == "precision"
+                estimate = share(confirmed, whole, strata, sizes, known=known) if ours else NOTHING
                 rows.append(_row(source, name, measure, estimate))
     return pd.DataFrame(rows, columns=list(QUALITY))
 
@@ -180,9 +177,7 @@ def _row(source: str, category: str, measure: str, one: Share) -> dict:
     }
 
 
-def _errors(
-    judgements: pd.DataFrame, review: Review, precedence: Sequence[str]
-) -> pd.DataFrame:
+def _errors(judgements: pd.DataFrame, review: Review, precedence: Sequence[str]) -> pd.DataFrame:
     """Count the LLM's primary label against each expert's: judgements (n), and sentences of the
     whole data set that they stand for (estimated)."""
     joined = judgements.merge(
@@ -254,9 +249,7 @@ def _agreement(judgements: pd.DataFrame, review: Review) -> pd.DataFrame:
     return agreement(given, list(review.categories))
 
 
-def _experts(
-    judgements: pd.DataFrame, review: Review, precedence: Sequence[str]
-) -> pd.DataFrame:
+def _experts(judgements: pd.DataFrame, review: Review, precedence: Sequence[str]) -> pd.DataFrame:
     """Items judged by each expert and, where gold was mixed in, how often it was met."""
     from touchstone.review.estimates import clopper_pearson
 
@@ -275,14 +268,10 @@ def _experts(
         ]
         low, high = clopper_pearson(sum(met), len(met)) if met else (np.nan, np.nan)
         rows.append((expert, len(group), len(met), np.mean(met) if met else np.nan, low, high))
-    return pd.DataFrame(
-        rows, columns=["expert", "items", "calibration", "correct", "low", "high"]
-    )
+    return pd.DataFrame(rows, columns=["expert", "items", "calibration", "correct", "low", "high"])
 
 
-def _prevalence(
-    items: Sequence[_Item], review: Review, patients: pd.DataFrame
-) -> pd.DataFrame:
+def _prevalence(items: Sequence[_Item], review: Review, patients: pd.DataFrame) -> pd.DataFrame:
     """Share of the population's sentences with a category: as the LLM counts, and corrected by the
     judgements (PPI++, clustered by patient)."""
     rows = []
@@ -309,9 +298,7 @@ def _prevalence(
                 expert, llm, clusters, counted, pool["patient_id"].tolist(), weights=weight
             )
             rows.append((source, name, "PPI++", found.value, found.low, found.high, len(ours)))
-    return pd.DataFrame(
-        rows, columns=["source", "category", "method", "value", "low", "high", "n"]
-    )
+    return pd.DataFrame(rows, columns=["source", "category", "method", "value", "low", "high", "n"])
 
 
 def _claim(items: Sequence[_Item], review: Review) -> pd.DataFrame:
@@ -320,7 +307,7 @@ def _claim(items: Sequence[_Item], review: Review) -> pd.DataFrame:
     for source in ("bronze", "silver"):
         ours = [item for item in items if item.source == source]
         sides.append(([1 - item.right for item in ours], *_design(ours, review, source)))
-    value, low, high, p = tested(*sides)
+    value, low, high, p = compare_shares(*sides)
     verdict = "undecided" if low <= 0 <= high else "supported" if high < 0 else "contradicted"
     return pd.DataFrame(
         [(CLAIM, value, low, high, p, verdict)],

@@ -161,7 +161,14 @@ def draw(
     if population.empty:
         raise UserError("there is nothing to judge: the sweep generated no such sentences")
     sources = list(dict.fromkeys(population["source"]))
-    shares = allocate({name: int((population["source"] == name).sum()) for name in sources}, n, 1)
+    shares = _equally({name: int((population["source"] == name).sum()) for name in sources}, n)
+    groups = population.groupby(["source", "stratum"]).size()
+    fewest = int(groups.clip(upper=LEAST).groupby("source").sum().max()) * len(sources)
+    if n < fewest:
+        raise UserError(
+            f"--n {n} is too small: there are {len(groups)} groups to draw from, with at least "
+            f"{LEAST} each; ask for {fewest} or more"
+        )
     rng = np.random.default_rng([seed, 23])
     parts, strata = [], []
     for source in sources:
@@ -179,9 +186,17 @@ def draw(
     if "other_labels" not in items:
         items["other_labels"] = [[] for _ in range(len(items))]
     items["other_labels"] = [
-        list(labels) if isinstance(labels, (list, tuple)) else [] for labels in items["other_labels"]
+        list(labels) if isinstance(labels, (list, tuple)) else []
+        for labels in items["other_labels"]
     ]
-    identity = [dict(datasets or {}), n, seed, sorted(items["example_id"]), shows_labels, list(asks)]
+    identity = [
+        dict(datasets or {}),
+        n,
+        seed,
+        sorted(items["example_id"]),
+        shows_labels,
+        list(asks),
+    ]
     name = digest(identity)[:8]
     items = items.iloc[rng.permutation(len(items))].reset_index(drop=True)
     width = len(str(len(items)))
@@ -209,28 +224,27 @@ def allocate(sizes: Mapping[str, int], n: int, least: int) -> dict[str, int]:
     """Divide n draws among strata: at least `least` each, the rest by the square root of their
     sizes, none more than it has.
 
-    Raises
-    ------
-    UserError
-        If n is smaller than the least draws of all strata together.
-
     Examples
     --------
     >>> allocate({"none": 900, "falls": 16, "wandering": 1}, 20, 2)
     {'none': 17, 'falls': 2, 'wandering': 1}
     """
     drawn = {name: min(least, size) for name, size in sizes.items()}
-    if n < sum(drawn.values()):
-        raise UserError(
-            f"--n {n} is too small: there are {len(sizes)} groups to draw from, with at least "
-            f"{least} each; ask for {sum(drawn.values())} or more"
-        )
     left = min(n, sum(sizes.values())) - sum(drawn.values())
     for _ in range(left):
         open_ = [name for name, size in sizes.items() if drawn[name] < size]
         best = max(open_, key=lambda name: (sizes[name] ** 0.5 / (drawn[name] + 0.5), name))
         drawn[best] += 1
     return drawn
+
+
+def _equally(sizes: Mapping[str, int], n: int) -> dict[str, int]:
+    """Divide n among the sources alike; what a small one cannot give goes to the others."""
+    shares, left = {}, n
+    for place, (name, size) in enumerate(sorted(sizes.items(), key=lambda pair: pair[1])):
+        shares[name] = min(size, left // (len(sizes) - place))
+        left -= shares[name]
+    return shares
 
 
 def strata_of(frame: pd.DataFrame, kind: str, precedence: Sequence[str]) -> list[str]:

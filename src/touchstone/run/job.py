@@ -237,6 +237,10 @@ def cell_key(config: Config) -> str:
     from touchstone.data.corpus import input_digests
 
     inputs = input_digests(config.corpus, config.paths.data)
+    for source in ("silver", "bronze"):
+        path = getattr(config.mixture, source).corrections
+        if path and Path(path).is_file():  # one that is not there is told when it is read
+            inputs[f"mixture.{source}.corrections"] = digest_file(path)
     return digest({**identity(config), "inputs": inputs, "code": code_digest()})
 
 

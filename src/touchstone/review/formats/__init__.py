@@ -1,9 +1,9 @@
 """The formats of a review: written for judges, read back from them.
 
-    page           a self-contained HTML page; judgements come back as the JSON it saves
-    label_studio   tasks and labelling configuration; its JSON export
-    doccano        JSONL; its JSONL export, a file for each annotator
-    csv, xlsx      a sheet, with drop-downs in XLSX
+page           a self-contained HTML page; judgements come back as the JSON it saves
+label_studio   tasks and labelling configuration; its JSON export
+doccano        JSONL; its JSONL export, a file for each annotator
+csv, xlsx      a sheet, with drop-downs in XLSX
 """
 
 from __future__ import annotations

@@ -73,7 +73,9 @@ def json_in_html(value: Any) -> str:
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def read(content: Mapping[str, Any], review: Review, where: str, expert: str | None) -> pd.DataFrame:
+def read(
+    content: Mapping[str, Any], review: Review, where: str, expert: str | None
+) -> pd.DataFrame:
     """Read what the page saved.
 
     Raises

@@ -21,14 +21,14 @@ from touchstone.review.judgements import COLUMNS
 from touchstone.review.sampling import Review
 from touchstone.taxonomy import NONE
 
-LABELS = ("label", "label_2", "label_3")
+LABELS = ("label", "label_2", "label_3", "label_4")
 
 
 def columns(review: Review) -> list[str]:
     """Return the head of the sheet."""
     shown = ["source", "llm_label"] if review.shows_labels else []
     single = review.kind in ("binary", "relation")
-    judged = ["marked"] if review.kind == "ner" else list(LABELS[: 1 if single else 3])
+    judged = ["marked"] if review.kind == "ner" else list(LABELS[: 1 if single else 4])
     return ["item", "text", *shown, *judged, *review.asks, "comment", "expert"]
 
 
@@ -111,9 +111,7 @@ def read(path: Path, review: Review, expert: str | None) -> pd.DataFrame:
             where = f"{path}, line {number}"
             row["spans"] = _spans(line, list(review.categories), where)
         else:
-            row["labels"] = [
-                value for name in LABELS if (value := line.get(name, "").strip())
-            ]
+            row["labels"] = [value for name in LABELS if (value := line.get(name, "").strip())]
         row["realistic"], row["identifier"] = row["realistic"].lower(), row["identifier"].lower()
         rows.append(row)
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -151,7 +149,9 @@ def _read_lines(path: Path) -> Iterator[dict[str, str]]:
                 handle.seek(0)
                 semicolons = sample.count(";") > sample.count(",")  # a European Excel's
                 for row in csv.DictReader(handle, delimiter=";" if semicolons else ","):
-                    yield {str(k): v or "" for k, v in row.items() if isinstance(v, (str, type(None)))}
+                    yield {
+                        str(k): v or "" for k, v in row.items() if isinstance(v, (str, type(None)))
+                    }
         except UnicodeDecodeError as error:
             raise UserError(f'{path}: not UTF-8; save it as "CSV UTF-8", or as XLSX') from error
         return
