@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from touchstone.errors import UserError
-from touchstone.generate.marks import read_marks, write_marks
+from touchstone.llm.marks import read_marks, write_marks
 from touchstone.llm.protocol import ParseError
 from touchstone.review.judgements import COLUMNS
 from touchstone.review.sampling import Review
