@@ -5,7 +5,7 @@ import json
 import pytest
 import report_store as made
 
-from touchstone import schema
+from touchstone.configuration import checked
 from touchstone.errors import UserError
 from touchstone.mixture import compose
 from touchstone.pipeline import corrected
@@ -14,7 +14,7 @@ from touchstone.taxonomy import taxonomy_of
 
 
 def config(*overrides):
-    return schema.checked(made.composed("mixture=gold_silver", *overrides))
+    return checked(made.composed("mixture=gold_silver", *overrides))
 
 
 def test_judged_labels_replace_the_llms_and_reviewed_keeps_them_alone(tmp_path):
