@@ -38,6 +38,7 @@ TEMPLATES = (
 SERVERS = ("openai", "openai_batch")  # backends that reach an endpoint
 STRUCTURED = ("auto", "json_schema", "json_object", "instruction")
 MATCHES = ("none", "labels", "lengths", "both", "uniform")  # of mixture.bronze.match
+OVERLAPS = ("refuse", "drop", "allow")  # of corpus.overlap
 LARGEST_SEED = 2**32 - 1  # of numpy and scikit-learn
 FILTERS = ("none", "deduplicated", "confident", "round_trip", "reviewed")
 SEED = between(0, LARGEST_SEED)
@@ -100,6 +101,16 @@ class GoldFiles:
 
 
 @dataclass
+class SetFiles(GoldFiles):
+    """Silver or bronze that somebody else made: files in place of asking an LLM."""
+
+    reader: str = "table"
+    path: Any = None  # one file, or a list that is mixed; null: the LLM is asked
+    doc_field: Optional[str] = None
+    made_by: str = ""  # what is known of its making: tool, model, prompt; stands in tables and card
+
+
+@dataclass
 class PoolFiles:
     """Where the unlabelled text is that data-to-label labels."""
 
@@ -123,6 +134,8 @@ class PoolFiles:
     keep: Optional[str] = None  # regex a note must match
     # regex a sentence must match to be asked about; null = all sentences
     candidates: Optional[str] = None
+    # TSV of note_id, sentence, labels: what experts say of some of its sentences; scores silver
+    labels: Optional[str] = None
 
 
 @dataclass
@@ -150,6 +163,13 @@ class CorpusConfig:
     citation: str = ""
     gold: Optional[GoldFiles] = None
     pool: Optional[PoolFiles] = None
+    silver: SetFiles = field(default_factory=SetFiles)
+    bronze: SetFiles = field(default_factory=SetFiles)
+    # NAME: expert-labelled test set of another place, scored by every cell and never trained on
+    sites: Dict[str, GoldFiles] = field(default_factory=dict)
+    # people (or documents) on both sides: refuse | drop (leave them out of training) | allow
+    # (equal ids are different people)
+    overlap: str = key("refuse", one_of(OVERLAPS))
     source: Optional[Source] = None
 
 
@@ -213,6 +233,8 @@ class TaskConfig:
     split_seed: int = key(0, SEED)
     # mixture=baseline/zero_shot: score a seeded sample of the test set of this size; null = all
     llm_test_sentences: Optional[int] = key(None, at_least(1, OR_ALL))
+    # columns of the gold by which scores are told apart: [sex, service, age_band]
+    subgroups: List[str] = field(default_factory=list)
     positive: str = ""  # relation: the label whose F1 is reported; '' = the only category
 
 

@@ -82,7 +82,8 @@ def read(
         ids = {key: Ids(getattr(files, key) or "", KEY + key) for key in ID_FIELDS}
         for line, record in found:
             where = f"{part.path}, line {line}"
-            document = _id(record, files, "doc_field", ids, where, look) or f"{part.split}{line}"
+            document = _id(record, files, "doc_field", ids, where, look)
+            document = document or f"row-{part.origin[:8]}-{line}"  # of no other file
             if part_of.setdefault(document, part.split) != part.split:
                 raise UserError(
                     f"{where}: document {quoted(document)} stands in {part_of[document]} too; a "
