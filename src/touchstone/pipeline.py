@@ -11,21 +11,25 @@ import logging
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from touchstone.data import targets
-from touchstone.data.corpus import Gold, read_gold, read_pool
+from touchstone.data import foreign, people, targets
+from touchstone.data.corpus import Gold, read_gold, read_pool, read_sites
 from touchstone.data.examples import SOURCES, Dataset, dataset
 from touchstone.data.split import scarce_gold, training_order
 from touchstone.digest import digest, digest_columns, digest_input
 from touchstone.errors import EstimateOnly, PendingRequests, UserError
 from touchstone.evaluate.counts import indicators
 from touchstone.evaluate.headline import headline, score
+from touchstone.evaluate.sites import score_sites, split_off
+from touchstone.evaluate.subgroups import subgroup_metrics, subgroup_table
 from touchstone.generate import stages
+from touchstone.generate.foreign import expert_scores, from_files
 from touchstone.generate.prompts import prompt_of
 from touchstone.generate.stages import Generated, Setting
 from touchstone.llm import recording
@@ -61,6 +65,7 @@ class Cell:
     generated : the generation stages the cell used.
     model : the classifier of the first seed, None for the LLM.
     warnings : for people; each is logged and becomes a row.
+    sites : name of an external test site -> its predictions, as `predictions`.
     """
 
     metrics: Mapping[str, float]
@@ -70,6 +75,7 @@ class Cell:
     generated: tuple[Generated, ...]
     model: Any
     warnings: tuple[str, ...] = field(default=())
+    sites: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,7 @@ def run_cell(config: Config) -> Cell:
     taxonomy = taxonomy_of(config.taxonomy)
     kind = config.task.kind
     gold = read_gold(config.corpus, config.task, taxonomy, config.paths.data, config.paths.cache)
+    gold, sites = read_sites(gold, config.corpus, config.task, taxonomy, config.paths.data)
     train = drawn_gold(gold, config)  # the first draw: what prompts may show, its rest is the pool
     dev, test = gold.part("dev"), gold.part("test")
     log.info(
@@ -110,7 +117,7 @@ def run_cell(config: Config) -> Cell:
         config.corpus.name,
     )
 
-    generated = generate(config, taxonomy, gold, train, test)
+    generated = generate(config, taxonomy, gold, train, test, sites)
     if asks_directly(config):
         test = test[
             sample_test(test, config.task.llm_test_sentences, config.task.split_seed)
@@ -118,7 +125,13 @@ def run_cell(config: Config) -> Cell:
         repetitions = [
             Repetition(
                 None,
-                ask_directly(test, generated["zero_shot"].dataset.frame, taxonomy, kind),
+                pd.concat(
+                    [
+                        ask_directly(asked, generated[stage].dataset.frame, taxonomy, kind)
+                        for stage, asked in {"zero_shot": test, **_by_stage(sites)}.items()
+                    ],
+                    ignore_index=True,
+                ),
                 None,
                 (),
             )
@@ -136,8 +149,15 @@ def run_cell(config: Config) -> Cell:
             if "round_trip" in generated
             else None
         )
-        repetitions = repeat(config, taxonomy, gold, sources, dev, test, trusted)
-    return assemble(config, taxonomy, gold, dev, test, tuple(generated.values()), repetitions)
+        everywhere = pd.concat([test, *sites.values()], ignore_index=True) if sites else test
+        repetitions = repeat(config, taxonomy, gold, sources, dev, everywhere, trusted)
+    made = tuple(generated.values())
+    return assemble(config, taxonomy, gold, dev, test, made, repetitions, sites)
+
+
+def _by_stage(sites: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Return the sites by the name of the stage in which the LLM is asked about them."""
+    return {f"zero_shot_{name}": frame for name, frame in sites.items()}
 
 
 def drawn_gold(gold: Gold, config: Config, draw: int = 0) -> pd.DataFrame:
@@ -152,10 +172,15 @@ def drawn_gold(gold: Gold, config: Config, draw: int = 0) -> pd.DataFrame:
 
 
 def generate(
-    config: Config, taxonomy: Taxonomy, gold: Gold, train: pd.DataFrame, test: pd.DataFrame
+    config: Config,
+    taxonomy: Taxonomy,
+    gold: Gold,
+    train: pd.DataFrame,
+    test: pd.DataFrame,
+    sites: Mapping[str, pd.DataFrame],
 ) -> dict[str, Generated]:
     """Make the synthetic data that the cell needs: silver, bronze, the round trip of bronze, or the
-    LLM's own test answers."""
+    LLM's own answers about test and sites. Files of silver and bronze are read, not made."""
     mixture, by_llm = config.mixture, asks_directly(config)
     sized = {*mixture.gold.repeat_to, *mixture.gold.augment_to} if mixture.gold.use else set()
     needs_silver = not by_llm and (mixture.silver.use or "silver" in sized)
@@ -193,7 +218,21 @@ def generate(
     if by_llm:
         asked = sample_test(test, config.task.llm_test_sentences, config.task.split_seed)
         stage("zero_shot", lambda: stages.zero_shot(setting, test, asked, train), test, train)
-    if needs_silver:
+        for name, site in _by_stage(sites).items():
+            whole = np.ones(len(site), dtype=bool)
+            ask = partial(stages.zero_shot, setting, site, pd.Series(whole), train)
+            stage(name, ask, site, train)
+    tested = people.held_out({"dev": gold.part("dev"), "test": gold.part("test"), **sites})
+    for source, needed in (("silver", needs_silver), ("bronze", needs_bronze)):
+        if needed and foreign.paths_of(config.corpus, source):
+            read = from_files(config, source, taxonomy)
+            frame, left_out = people.kept_apart(
+                read.dataset.frame, tested, what=source, overlap=config.corpus.overlap
+            )
+            kept = replace(read.dataset, frame=frame) if left_out else read.dataset
+            told = (f"{left_out} sentences of {source} left out: their people are tested on",)
+            made[source] = replace(read, dataset=kept, warnings=told if left_out else ())
+    if needs_silver and "silver" not in made:
         rest = rest_of_train(gold.frame, train, config)
         pool = read_pool(
             config.corpus,
@@ -202,8 +241,10 @@ def generate(
             config.paths.cache,
             rest,
             config.threads,
+            tested,
         )
         stage("silver", lambda: stages.silver(setting, pool.parts(), train), pool.key, train)
+    needs_bronze = needs_bronze and "bronze" not in made
     if needs_bronze and config.task.kind == "ner":
         stage("entity_list", lambda: stages.entity_list(setting))
     if needs_bronze and (
@@ -461,10 +502,11 @@ def assemble(
     test: pd.DataFrame,
     generated: tuple[Generated, ...],
     repetitions: list[Repetition],
+    sites: Mapping[str, pd.DataFrame],
 ) -> Cell:
     """Gather what the cell yields."""
-    predictions = pd.concat(
-        [repetition.predictions for repetition in repetitions], ignore_index=True
+    predictions, elsewhere = split_off(
+        pd.concat([repetition.predictions for repetition in repetitions], ignore_index=True), sites
     )
     values, tables = score(
         predictions, targets.categories(config.task.kind, taxonomy), config.task.kind
@@ -474,6 +516,27 @@ def assemble(
     datasets = {"test": dataset(test, f"{config.corpus.name}/test", **gold.provenance)}
     if len(dev):
         datasets["dev"] = dataset(dev, f"{config.corpus.name}/dev", **gold.provenance)
+    categories = targets.categories(config.task.kind, taxonomy)
+    if sites:
+        at_sites, tables["sites"] = score_sites(elsewhere, categories, config.task.kind)
+        values |= at_sites
+        datasets |= {
+            f"site_{name}": dataset(frame, f"{config.corpus.name}/{name}")
+            for name, frame in sites.items()
+        }
+    if config.task.subgroups:
+        named = dict(zip(test["example_id"], test["subgroups"], strict=True))
+        tables["subgroups"] = subgroup_table(
+            predictions,
+            [named[example_id] for example_id in predictions["example_id"]],
+            config.task.subgroups,
+            categories,
+            config.task.kind,
+        )
+        values |= subgroup_metrics(tables["subgroups"])
+    silver = next((stage.dataset for stage in generated if stage.stage == "silver"), None)
+    if silver is not None and config.corpus.pool is not None and config.corpus.pool.labels:
+        tables["silver_by_experts"] = expert_scores(silver.frame, config, taxonomy)
     tables["splits"] = gold.splits
     tables["quarantine"] = (
         pd.concat([stage.quarantine for stage in generated], ignore_index=True)
@@ -515,6 +578,7 @@ def assemble(
         generated,
         first.model,
         tuple(dict.fromkeys(warnings)),
+        elsewhere,
     )
 
 

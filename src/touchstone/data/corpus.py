@@ -8,8 +8,9 @@ gold or generate anything.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pandas as pd
 
 from touchstone import plugins
 from touchstone.cache import cached
-from touchstone.data import parts, readers
+from touchstone.data import foreign, parts, people, readers
 from touchstone.data.examples import check, read_parquet, write_parquet
 from touchstone.data.files import find
 from touchstone.data.split import assign_splits, split_table
@@ -69,7 +70,7 @@ def read_gold(
         raise UserError(
             f"corpus={corpus.name} has no expert labels (gold); it can only be a pool. Give it gold files, or choose another corpus"
         )
-    gold = corpus.gold
+    gold = with_subgroups(corpus.gold, task)
     files = _gold_files(gold, data_folder)
     digests = {name: parts.origin_of(path) for name, path in files.items()}
     key = {
@@ -94,13 +95,93 @@ def read_gold(
         return frame, counted
 
     (frame, counted), reused = cached(cache, "gold", key, GOLD_VERSION, compute, _save, _load)
+    frame, left_out = _apart(corpus, frame)
     log.info("gold: %d sentences %s", len(frame), "reused" if reused else "read and split")
     for split in ("train", "test"):
         if not (frame["split"] == split).any():
             raise UserError(
                 f"corpus={corpus.name}: the {split} split is empty; check corpus.gold and task.test_fraction"
             )
-    return Gold(frame, split_table(frame, task.split_seed), {"files": digests, **counted})
+    told = {"overlap": corpus.overlap, "left_out_of_training": left_out} if left_out else {}
+    return Gold(frame, split_table(frame, task.split_seed), {"files": digests, **counted, **told})
+
+
+def with_subgroups(gold: GoldFiles, task: TaskConfig) -> GoldFiles:
+    """Return the files with the columns of `task.subgroups` among those that are kept."""
+    wanted = [name for name in task.subgroups if name not in gold.subgroup_fields]
+    return replace(gold, subgroup_fields=[*gold.subgroup_fields, *wanted]) if wanted else gold
+
+
+def _apart(corpus: CorpusConfig, frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Leave out of train (and dev) whoever is in test (or dev), see data/people.py."""
+    test = frame[frame["split"] == "test"]
+    rest, lost = people.kept_apart(
+        frame[frame["split"] != "test"],
+        people.held_out({"test": test}),
+        what="train",
+        overlap=corpus.overlap,
+    )
+    train, fewer = people.kept_apart(
+        rest[rest["split"] == "train"],
+        people.held_out({"dev": rest[rest["split"] == "dev"]}),
+        what="train",
+        overlap=corpus.overlap,
+    )
+    if not lost + fewer:
+        return frame, 0
+    dev = rest.loc[rest["split"] == "dev", "example_id"]
+    kept = {*train["example_id"], *dev, *test["example_id"]}
+    return frame[frame["example_id"].isin(kept)].reset_index(drop=True), lost + fewer
+
+
+def read_sites(
+    gold: Gold,
+    corpus: CorpusConfig,
+    task: TaskConfig,
+    taxonomy: Taxonomy,
+    data_folder: str | None,
+) -> tuple[Gold, dict[str, pd.DataFrame]]:
+    """Read the expert-labelled test sets of other places.
+
+    Returns
+    -------
+    gold : as it was; with `corpus.overlap=drop` without people of a site in train and dev.
+    sites : name -> example table. They are scored and never learned from; a category that none of
+        a site's sentences has is undefined there.
+
+    Raises
+    ------
+    UserError
+        As the readers; for a site with a published split, or whose name is none; for people of a
+        site in the training gold, see data/people.py.
+    """
+    sites: dict[str, pd.DataFrame] = {}
+    for name, files in corpus.sites.items():
+        place = f"corpus.sites.{name}"
+        if not re.fullmatch(r"[\w-]+", name):
+            raise UserError(f"{place}: the name of a site is letters, digits, _ and -")
+        if files.path is None:
+            raise UserError(f"{place} needs path: a site is one test set, without parts")
+        frame, _ = readers.read_gold_files(
+            with_subgroups(files, task),
+            taxonomy,
+            data_folder,
+            restricted=corpus.access == "restricted",
+            place=place,
+        )
+        check(frame, taxonomy.ids)
+        ids = [f"{name}:{example_id}" for example_id in frame["example_id"]]
+        sites[name] = frame.assign(split="test", example_id=ids)
+    tested = gold.frame["split"] == "test"
+    kept, lost = people.kept_apart(
+        gold.frame[~tested], people.held_out(sites), what="train", overlap=corpus.overlap
+    )
+    if lost:
+        frame = pd.concat([kept, gold.frame[tested]], ignore_index=True)
+        left_out = {"overlap": corpus.overlap, "left_out_for_sites": lost}
+        splits = split_table(frame, task.split_seed)
+        gold = Gold(frame, splits, {**gold.provenance, **left_out})
+    return gold, sites
 
 
 @dataclass(frozen=True)
@@ -126,6 +207,7 @@ def read_pool(
     cache: str | Path,
     rest_of_train: pd.DataFrame,
     processes: int = 1,
+    held: people.HeldOut | None = None,
 ) -> Pool:
     """Open the pool of a corpus.
 
@@ -136,11 +218,13 @@ def read_pool(
     rest_of_train : training examples whose gold labels are not used; the pool of corpora that bring
         no other text. Their labels are not looked at.
     processes : that segment, where there is more than one part.
+    held : people who are tested on; see data/people.py.
 
     Raises
     ------
     UserError
-        For a corpus without a pool, an unknown reader, or a missing file.
+        For a corpus without a pool, an unknown reader, or a missing file; when it is read, for
+        somebody of `held` in it.
     """
     from touchstone.data import shards
     from touchstone.data.readers import rest_of_train as rest
@@ -164,13 +248,25 @@ def read_pool(
     readers.pool_reader(pool)
     path, restricted = find(pool.path, data_folder), corpus.access == "restricted"
 
+    held = held or people.HeldOut()
+
+    def apart(sentences: pd.DataFrame) -> pd.DataFrame:
+        return people.kept_apart(sentences, held, what="the pool", overlap=corpus.overlap)[0]
+
     def parts() -> Iterator[pd.DataFrame]:
         read = shards.iter_shards(path, pool, seed, size=shards.SHARD_NOTES, restricted=restricted)
         segmented = shards.segment_shards(read, pool.candidates, cache=cache, processes=processes)
-        return _counted(corpus, (sentences for _, sentences in segmented))
+        return _counted(corpus, (apart(sentences) for _, sentences in segmented))
 
+    dropping = {"held": sorted(held.documents)} if corpus.overlap == people.DROP else {}
     return Pool(
-        {"pool": asdict(pool), "file": digest_input(path), "seed": seed, **_code(pool.reader)},
+        {
+            "pool": asdict(pool),
+            "file": digest_input(path),
+            "seed": seed,
+            **_code(pool.reader),
+            **dropping,
+        },
         parts,
     )
 
@@ -200,8 +296,16 @@ def input_digests(corpus: CorpusConfig, data_folder: str | None) -> dict[str, st
         if corpus.gold
         else {}
     )
-    if corpus.pool is not None and corpus.pool.path:
-        files["pool"] = corpus.pool.path
+    if corpus.pool is not None:
+        files |= {
+            f"pool.{name}": str(value)
+            for name in ("path", "labels")
+            if (value := getattr(corpus.pool, name))
+        }
+    for source in foreign.SOURCES:
+        names = foreign.paths_of(corpus, source)
+        files |= {f"{source}.{number}": name for number, name in enumerate(names)}
+    files |= {f"sites.{name}": str(site.path) for name, site in corpus.sites.items() if site.path}
     found: dict[str, str | None] = {}
     for name, path in files.items():
         try:

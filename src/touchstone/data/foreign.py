@@ -24,7 +24,7 @@ from touchstone.taxonomy import Taxonomy
 SOURCES = ("silver", "bronze")
 
 
-def paths_of(files: SetFiles) -> list[str]:
+def paths_of(corpus: CorpusConfig, source: str) -> list[str]:
     """Return the files of a set; none where the LLM is to be asked.
 
     Raises
@@ -32,19 +32,22 @@ def paths_of(files: SetFiles) -> list[str]:
     UserError
         If something else is set and no path; if `path` is neither a name nor a list of names.
     """
+    files: SetFiles = getattr(corpus, source)
     if files.path is None:
         for one in fields(files):
             default = one.default_factory() if one.default_factory is not MISSING else one.default
             value = getattr(files, one.name)
             if value != default:
                 raise UserError(
-                    f"corpus.*.{one.name}={value}: changes nothing without a file. Name it: "
-                    "corpus.silver.path=FILE or corpus.bronze.path=FILE"
+                    f"corpus.{source}.{one.name}={value}: changes nothing without a file. Name it: "
+                    f"corpus.{source}.path=FILE"
                 )
         return []
     names = [files.path] if isinstance(files.path, str) else list(files.path)
     if not names or not all(isinstance(name, str) and name for name in names):
-        raise UserError("corpus.silver.path and corpus.bronze.path must be a file or a list of files")
+        raise UserError(
+            "corpus.silver.path and corpus.bronze.path must be a file or a list of files"
+        )
     return names
 
 
@@ -70,7 +73,7 @@ def read_set(
     files: SetFiles = getattr(corpus, source)
     frames: list[pd.DataFrame] = []
     provenance: dict[str, Any] = {"files": {}, "made_by": files.made_by, "counts": {}}
-    names = paths_of(files)
+    names = paths_of(corpus, source)
     stems = _distinct(names)
     for name, stem in zip(names, stems, strict=True):
         one = replace(files, path=name)

@@ -1,6 +1,6 @@
 """Scores by subgroup: sex, service, age band, or whatever column of the gold names them.
 
-The main score of each subgroup with its interval over patients, and its gap to the other subgroups'
+Macro-F1 of each subgroup with its interval over patients, and its gap to the other subgroups'
 best. A subgroup with fewer than `FEWEST` patients is named and not scored: an interval over a
 handful of people says nothing. Does not test differences (evaluate/compare.py does, between
 mixtures).
@@ -14,11 +14,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from touchstone.evaluate.headline import headline
-from touchstone.evaluate.intervals import bounds, resamples
+from touchstone.evaluate import predictions as read
+from touchstone.evaluate.intervals import intervals
+from touchstone.evaluate.metrics import safe
 
 FEWEST = 5  # patients
-RESAMPLES = 500
 COLUMNS = (
     "field", "group", "n_patients", "n_sentences", "metric", "value", "low", "high", "gap", "note",
 )  # fmt: skip
@@ -30,7 +30,6 @@ def subgroup_table(
     names: Sequence[str],
     categories: Sequence[str],
     kind: str,
-    metric: str = "macro_f1",
 ) -> pd.DataFrame:
     """Score each subgroup.
 
@@ -39,7 +38,6 @@ def subgroup_table(
     predictions : see `pipeline.Cell`, several seeds.
     subgroups : for each row of `predictions`, its values as JSON (data/examples.py).
     names : the columns to tell apart.
-    metric : of `headline.headline`.
 
     Returns
     -------
@@ -52,7 +50,7 @@ def subgroup_table(
     for name in names:
         groups = np.array([str(one.get(name, "")) for one in values], dtype=object)
         found = [
-            _row(predictions[groups == group], name, group, categories, kind, metric)
+            _row(predictions[groups == group], name, group, categories, kind)
             for group in sorted(set(groups))
         ]
         scored = [row["value"] for row in found if not np.isnan(row["value"])]
@@ -62,13 +60,24 @@ def subgroup_table(
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
+def subgroup_metrics(table: pd.DataFrame) -> dict[str, float]:
+    """Return the scored groups as metrics: `subgroup/sex/F/macro_f1`, and `subgroup/sex/gap`, the
+    largest gap between the groups of a field."""
+    scored = table[table["value"].notna()]
+    metrics = {
+        f"subgroup/{safe(row.field)}/{safe(row.group)}/macro_f1": row.value
+        for row in scored.itertuples(index=False)
+    }
+    gaps = scored.groupby("field")["gap"].max()
+    return metrics | {f"subgroup/{safe(str(field))}/gap": float(gap) for field, gap in gaps.items()}
+
+
 def _row(
     part: pd.DataFrame,
     name: str,
     group: str,
     categories: Sequence[str],
     kind: str,
-    metric: str,
 ) -> dict[str, object]:
     patients = part["patient_id"].nunique()
     row: dict[str, object] = {
@@ -76,7 +85,7 @@ def _row(
         "group": group or "(not known)",
         "n_patients": patients,
         "n_sentences": part["example_id"].nunique(),
-        "metric": metric,
+        "metric": "macro_f1",
         "value": np.nan,
         "low": np.nan,
         "high": np.nan,
@@ -89,28 +98,10 @@ def _row(
         return row | {"note": f"fewer than {FEWEST} patients: not scored"}
     if not present:
         return row | {"note": "no sentence with a category: not scored"}
-    value = headline(part, categories, kind)[metric]
-    by_patient = dict(list(part.groupby("patient_id", sort=True)))
-    weights = resamples(patients, RESAMPLES, np.random.default_rng(0))
-    draws = np.array([_drawn(by_patient, weight, categories, kind, metric) for weight in weights])
-    low, high = bounds(draws[:, None], patients)
-    return row | {"value": value, "low": float(low[0]), "high": float(high[0])}
-
-
-def _drawn(
-    by_patient: dict[str, pd.DataFrame],
-    weight: np.ndarray,
-    categories: Sequence[str],
-    kind: str,
-    metric: str,
-) -> float:
-    parts = []
-    for number, (frame, times) in enumerate(zip(by_patient.values(), weight, strict=True)):
-        for copy in range(times):
-            parts.append(
-                frame.assign(
-                    example_id=[f"{copy}|{one}" for one in frame["example_id"]],
-                    patient_id=f"{number}|{copy}",
-                )
-            )
-    return headline(pd.concat(parts, ignore_index=True), categories, kind)[metric]
+    if kind in ("binary", "relation"):
+        counts = read.class_counts_of(part, kind, categories[0])
+    else:
+        counts = read.counts_of(part, kind, categories)
+    scores = intervals(counts, rng=np.random.default_rng(0))
+    macro = scores[(scores["scope"] == "macro") & (scores["metric"] == "f1")].iloc[0]
+    return row | {name: float(macro[name]) for name in ("value", "low", "high")}

@@ -86,9 +86,10 @@ def log_cell(
                 publishable(table, with_text, pseudonyms).to_csv(index=False),
             )
         (folder / "predictions").mkdir(exist_ok=True)
-        publishable(cell.predictions, with_text, pseudonyms).to_parquet(
-            folder / "predictions" / "predictions.parquet", index=False
-        )
+        for name, predictions in {"predictions": cell.predictions, **at_sites(cell)}.items():
+            publishable(predictions, with_text, pseudonyms).to_parquet(
+                folder / "predictions" / f"{name}.parquet", index=False
+            )
         (folder / "datasets").mkdir(exist_ok=True)
         for context, data in cell.datasets.items():
             publishable(data.frame, with_text, pseudonyms).to_parquet(
@@ -118,6 +119,11 @@ def log_cell(
     ]
     store.client.log_batch(run_id, metrics=entries(_numbers(cell)), tags=tags)
     end_run(store, run_id, "FINISHED")
+
+
+def at_sites(cell: Cell) -> dict[str, Any]:
+    """Return the predictions at each site by the name of their file."""
+    return {f"site_{name}": predictions for name, predictions in cell.sites.items()}
 
 
 def log_generation(

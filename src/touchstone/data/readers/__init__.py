@@ -25,22 +25,32 @@ from touchstone.taxonomy import Taxonomy
 FOLDER = __name__
 GOLD, POOL = "corpus.gold", "corpus.pool"
 REST_OF_TRAIN = "rest_of_train"
+EVERYWHERE = ("reader", "made_by")  # keys that no reader reads
 Note = tuple[str, str, str, str]
 
 
 def read_gold_files(
-    gold: GoldFiles, taxonomy: Taxonomy, data_folder: str | None, *, restricted: bool = False
+    gold: GoldFiles,
+    taxonomy: Taxonomy,
+    data_folder: str | None,
+    *,
+    restricted: bool = False,
+    place: str = GOLD,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Read expert labels with the reader that `gold.reader` names.
+    """Read labels with the reader that `gold.reader` names.
+
+    Parameters
+    ----------
+    place : the key that holds `gold`, for messages: `corpus.gold`, `corpus.sites.rural`.
 
     Raises
     ------
     UserError
         As the reader; and for a key of `corpus.gold` that is set and that the reader does not read.
     """
-    key = f"{GOLD}.reader"
+    key = f"{place}.reader"
     read = plugins.load(key, gold.reader, FOLDER, "read")
-    check_keys(GOLD, gold, read, "KEYS")
+    check_keys(place, gold, read, "KEYS")
     if not plugins.is_foreign(gold.reader, FOLDER):
         return read(gold, taxonomy, data_folder)
     with plugins.blaming(key, gold.reader, withheld=restricted):
@@ -90,7 +100,7 @@ def check_keys(place: str, files: GoldFiles | PoolFiles, reader: Any, attribute:
     for one in fields(files):
         default = one.default_factory() if one.default_factory is not MISSING else one.default
         value = getattr(files, one.name)
-        if one.name not in ("reader", *read) and value != default:
+        if one.name not in (*EVERYWHERE, *read) and value != default:
             raise UserError(
                 f"{place}.{one.name}={value}: {place}.reader={files.reader} does not read it. "
                 f"It reads: {', '.join(sorted(read))}"

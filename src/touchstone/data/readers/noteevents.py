@@ -32,7 +32,7 @@ from touchstone.errors import UserError, no_such
 from touchstone.progress import progress
 from touchstone.schema import PoolFiles
 
-POOL_KEYS = ("path", "max_notes", "categories", "keep", "candidates")
+POOL_KEYS = ("path", "max_notes", "categories", "keep", "candidates", "labels")
 BLOCK_BYTES = 4 << 20  # must hold the longest row; the reader keeps several blocks in flight
 TOO_LONG = f"; a row of more than {BLOCK_BYTES >> 20} MB, or a quotation mark that is never closed?"
 ALL = pa.scalar(True)

@@ -23,7 +23,7 @@ COLUMNS = ("note_id", "patient_id", "note_type", "text")
 KEY = "corpus.pool."
 POOL_KEYS = (
     "path", "text_field", "id_field", "patient_field", "type_field",
-    "max_notes", "keep", "candidates",
+    "max_notes", "keep", "candidates", "labels",
 )  # fmt: skip
 
 
