@@ -83,14 +83,14 @@ class GoldFiles:
     label_separator: Optional[str] = None  # table: between the labels of a cell; null: , ; | or tab
     # table: columns of 0 and 1, one a label, in place of labels_field
     label_columns: List[str] = field(default_factory=list)
-    spans_as: str = "spans"  # spans | labels: a sentence has the categories of its mentions
+    # labels: a sentence has the categories of its mentions
+    spans_as: str = key("spans", one_of(("spans", "labels")))
     # of mentions, that make a type of their own: [Negation] -> Disease/Negation
     attributes: List[str] = field(default_factory=list)
     # true: texts are cut into sentences; false: each is one example; null: as usual
     segment: Optional[bool] = None
-    offsets: Optional[str] = (
-        None  # characters | utf16 | bytes, ..._lf: \r\n as one; null: the one that fits
-    )
+    # characters | utf16 | bytes, ..._lf: \r\n as one; null: the one that fits
+    offsets: Optional[str] = None
     patient_pattern: Optional[str] = None  # regex on the document's id; its (group) is the patient
     # of several in a file: this one; null: adjudicated, or majority
     annotator: Optional[str] = None
