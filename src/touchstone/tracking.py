@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import random
 import re
 import shutil
 import sqlite3
@@ -68,12 +69,55 @@ READING = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": 3,
     "MLFLOW_HTTP_REQUEST_TIMEOUT": 15,
 }  # waits of 0, 4 and 8 s
+# What databases say of a row that another process has written since we looked, or of two that wait
+# for each other.
+RACE = re.compile(
+    r"UniqueViolation|UNIQUE constraint failed|Duplicate entry|duplicate key value"
+    r"|DeadlockDetected|SerializationFailure|database is locked"
+)
+RACES = 8  # tries after the first
 PAGE = 1000  # runs that are read at a time; with their metrics, some 3 MB
 PLACES = 4  # metrics are rounded to what the run list can show
 BANNER = (
     "What is LLM-made training data worth? Rows are cells of the grid; sort by `test/macro_f1`. "
     "Parents are sweeps and carry the result table; `generation` runs hold the synthetic data."
 )
+
+
+class Client(MlflowClient):
+    """MLflow's client, which repeats a write that lost a race with another process.
+
+    MLflow looks whether a data set, an experiment or a prompt is there and then writes it; of two
+    processes that do so at the same moment one is refused by the database, with nothing written.
+    """
+
+    def log_inputs(self, *args: Any, **kwargs: Any) -> None:
+        _repeated(super().log_inputs, *args, **kwargs)
+
+    def log_batch(self, *args: Any, **kwargs: Any) -> Any:
+        return _repeated(super().log_batch, *args, **kwargs)
+
+    def create_experiment(self, *args: Any, **kwargs: Any) -> str:
+        return _repeated(super().create_experiment, *args, **kwargs)
+
+    def set_experiment_tag(self, *args: Any, **kwargs: Any) -> None:
+        _repeated(super().set_experiment_tag, *args, **kwargs)
+
+    def register_prompt(self, *args: Any, **kwargs: Any) -> Any:
+        return _repeated(super().register_prompt, *args, **kwargs)
+
+
+def _repeated(write: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Return what a write returns, after up to `RACES` more tries where another process wrote the
+    same row first."""
+    for lost in range(RACES):
+        try:
+            return write(*args, **kwargs)
+        except MlflowException as error:
+            if not RACE.search(str(error)):
+                raise
+            time.sleep(random.uniform(0, 0.02 * 2**lost))
+    return write(*args, **kwargs)
 
 
 @dataclass(frozen=True)
@@ -121,7 +165,7 @@ def open_store(uri: str | None, experiment: str, folder: str | Path) -> Store:
             if embedded:
                 _create(folder / "mlflow.db")
             mlflow.set_tracking_uri(uri)
-            client = MlflowClient(tracking_uri=uri)
+            client = Client(tracking_uri=uri)
             found = client.get_experiment_by_name(experiment)
             if found is None:
                 location = (
@@ -133,9 +177,12 @@ def open_store(uri: str | None, experiment: str, folder: str | Path) -> Store:
                     "mlflow.note.content": BANNER,
                     "mlflow.experimentKind": "custom_model_development",
                 }
-                found = client.get_experiment(
+                try:
                     client.create_experiment(experiment, artifact_location=location, tags=tags)
-                )
+                except MlflowException as error:  # another machine was faster
+                    if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                        raise
+                found = client.get_experiment_by_name(experiment)
             elif found.lifecycle_stage == "deleted":
                 raise UserError(
                     f"experiment {experiment!r} was deleted in the store; restore it, or choose another: tracking.experiment=NAME"
@@ -188,7 +235,7 @@ def open_existing(where: str | Path) -> Store:
     try:
         with _less_patience():
             mlflow.set_tracking_uri(uri)
-            client = MlflowClient(tracking_uri=uri)
+            client = Client(tracking_uri=uri)
             client.search_experiments(max_results=1)
     except (
         MlflowException,
