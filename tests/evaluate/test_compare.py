@@ -18,11 +18,11 @@ from touchstone.evaluate.compare import (
     detectable,
     holm,
     holm_over,
-    permutation,
 )
 from touchstone.evaluate.counts import Counts, from_indicators
 from touchstone.evaluate.intervals import intervals
 from touchstone.evaluate.metrics import columns, headline, scores
+from touchstone.evaluate.permutation import floor, permutation
 
 NAMES = columns(CATEGORIES)["name"].tolist()
 
@@ -48,10 +48,64 @@ def test_exact_permutation_equals_enumeration():
 
 def test_random_permutation_approaches_enumeration():
     a, b = pair(np.random.default_rng(0), n_patients=10, n=100)
-    p, exact = permutation(a, b, rng=np.random.default_rng(0), n_permutations=1000)
+    p, exact = permutation(a, b, rng=np.random.default_rng(0), n_permutations=9_999, exact=9)
     assert not exact
-    assert p == pytest.approx(enumerated(a, b), abs=0.06)
-    assert (p >= 1 / 1001).all()
+    assert p == pytest.approx(enumerated(a, b), abs=0.02)
+    assert (p >= 1 / 10_000).all()
+
+
+def test_up_to_twenty_clusters_p_does_not_depend_on_what_is_drawn():
+    a, b = pair(np.random.default_rng(3), n_patients=20, n=200)
+    first, exact = permutation(a, b, rng=np.random.default_rng(0))
+    assert exact
+    again, _ = permutation(a, b, rng=np.random.default_rng(99), n_permutations=1)
+    assert np.array_equal(first, again)
+    # the tail of 2^20 swaps, by a different road: a large draw of them
+    drawn, exact = permutation(a, b, rng=np.random.default_rng(1), exact=19)
+    assert not exact and drawn == pytest.approx(first, abs=0.006)
+
+
+def test_only_the_metrics_asked_for_are_tested():
+    a, b = pair(np.random.default_rng(0), n_patients=7, n=80)
+    every, _ = permutation(a, b, rng=np.random.default_rng(0))
+    f1, _ = permutation(a, b, rng=np.random.default_rng(0), tested=("f1",))
+    of_f1 = columns(CATEGORIES)["metric"].to_numpy() == "f1"
+    assert np.array_equal(f1[of_f1], every[of_f1]) and np.isnan(f1[~of_f1]).all()
+
+
+def test_the_smallest_p_is_that_of_the_number_of_patients():
+    assert floor(5) == 0.0625 and floor(20) == 0.5**19 and floor(21, n_permutations=999) == 0.001
+    true = np.ones(5, dtype=bool)
+    all_right, all_wrong = (
+        from_indicators(true, pred, list("abcde"), ["x"]) for pred in (true, ~true)
+    )
+    p, exact = permutation(all_right, all_wrong, rng=np.random.default_rng(0))
+    assert exact and p[columns(["x"])["name"].tolist().index("recall/x")] == floor(5)
+
+
+def test_a_difference_that_changes_from_draw_to_draw_is_less_certain():
+    """The same mean difference: alike in each draw, or of one draw only."""
+    rng = np.random.default_rng(5)
+    true = rng.random((400, 3)) < 0.3
+    clusters = patients(rng, 400, 16)
+    gold = from_indicators(true, true ^ (rng.random(true.shape) < 0.3), clusters, CATEGORIES)
+    better = from_indicators(true, true ^ (rng.random(true.shape) < 0.2), clusters, CATEGORIES)
+    at = NAMES.index("micro_f1")
+    steady, _ = permutation([better] * 3, [gold] * 3, rng=rng)
+    single, _ = permutation(better, gold, rng=rng)
+    assert steady[at] == single[at]  # draws that do not differ add nothing
+    changing, _ = permutation([better, better, gold], [gold] * 3, rng=rng)
+    table = compare(
+        {"gold": [gold] * 3, "x": [better, better, gold]}, rng=np.random.default_rng(0)
+    )
+    row = table[table["system"] == "x"].iloc[at]
+    steady_row = compare({"gold": gold, "x": better}, rng=np.random.default_rng(0)).iloc[
+        len(NAMES) + at
+    ]
+    assert changing[at] > 5 * steady[at]
+    width = row["difference_high"] - row["difference_low"]
+    assert width > 1.5 * (steady_row["difference_high"] - steady_row["difference_low"])
+    assert row["detectable"] > 1.5 * steady_row["detectable"]
 
 
 def test_permutation_of_recall_agrees_with_scipy():
@@ -99,7 +153,7 @@ def test_holm_agrees_with_statsmodels():
     assert np.delete(holm(with_gap), 4) == pytest.approx(holm(p))
 
 
-def grid():
+def grid(n_seeds=1):
     rng = np.random.default_rng(4)
     true = rng.random((400, 3)) < 0.3
     clusters = patients(rng, 400, 20)
@@ -107,7 +161,7 @@ def grid():
     return {
         name: [
             from_indicators(true, true ^ (rng.random(true.shape) < flip), clusters, CATEGORIES)
-            for _ in range(2)
+            for _ in range(n_seeds)
         ]
         for name, flip in flips.items()
     }
@@ -165,7 +219,7 @@ def test_one_seed_repeats_and_another_differs():
     )
     assert first.equals(again)
     assert not first["difference_low"].equals(other["difference_low"])
-    assert not first["p"].equals(other["p"])
+    assert first["p"].equals(other["p"])  # 20 patients: all swaps are enumerated, none is drawn
 
 
 def test_swapping_the_roles_mirrors_the_difference():
@@ -241,6 +295,9 @@ def test_detectable_difference_by_hand():
         (2.26216 + 0.88340) * 0.02 * np.sqrt(10 / 9), rel=1e-4
     )
     assert np.isnan(detectable(np.array([0.02]), 1)[0])
+    # five patients allow no p below 0.0625: nothing would be found at 5 %
+    assert np.isnan(detectable(np.array([0.02]), 5)[0])
+    assert detectable(np.array([0.02]), 6)[0] > 0
 
 
 def test_auc_comparison():

@@ -64,12 +64,12 @@ def weighted_auc(
     )
 
 
-def seed_auc(
+def seed_aucs(
     true: np.ndarray, seed_scores: Sequence[np.ndarray], codes: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
-    """Return the AUC averaged over seeds under each row of cluster weights, shape (n_resamples,);
+    """Return the AUC of each seed under each row of cluster weights, shape (n_resamples, n_seeds);
     see `weighted_auc`."""
-    return np.mean([weighted_auc(true, score, codes, weights) for score in seed_scores], axis=0)
+    return np.stack([weighted_auc(true, score, codes, weights) for score in seed_scores], axis=1)
 
 
 def _auc_of(

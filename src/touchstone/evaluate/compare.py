@@ -1,14 +1,11 @@
 """Is a mixture better than gold? Paired, clustered comparisons on the same test sentences.
 
-- p: permutation test. If two systems are equally good, swapping their predictions for a whole
-  patient changes nothing; so they are swapped for every patient with probability 1/2, and p is the
-  share of swaps whose difference is at least as large as the one seen (two-sided). All sentences
-  and seeds of a patient are swapped together. Source: Edgington and Onghena 2007; the paired form
-  for F1 is Yeh 2000 (approximate randomization), here by cluster.
-- difference with interval: the effect size, by bootstrap of the same patients for both systems.
+- p: permutation test over patients, and draws where there are several (permutation.py).
+- difference with interval: the effect size, by bootstrap of the same patients for both systems, and
+  the same deviation of the draws (intervals.py).
 - p_holm: Holm 1979 over the grid; see `holm_over` for what counts as one family.
 - detectable: the smallest true difference that this test set would find, at 5 % (two-sided, not
-  corrected), in 80 % of draws.
+  corrected), in 80 % of draws. None (NaN) where the patients are so few that no p below 5 % exists.
 
 AUC has no counts to swap; its p comes from the bootstrap standard error. Does not decide what to
 compare: give it the systems.
@@ -24,22 +21,23 @@ import pandas as pd
 from scipy import special
 
 from touchstone.errors import UserError, no_such
-from touchstone.evaluate.auc import seed_auc
+from touchstone.evaluate.auc import seed_aucs
 from touchstone.evaluate.counts import Counts, check_aligned, cluster_codes, stack
 from touchstone.evaluate.intervals import (
-    bootstrap,
+    bootstrap_seeds,
     bounds,
-    resamples,
+    draw_error,
+    over_draws,
+    resampling,
     standard_error,
-    t_quantile,
-    weighted_scores,
 )
-from touchstone.evaluate.metrics import as_seeds, columns, scores, seed_means
+from touchstone.evaluate.metrics import METRICS, as_seeds, columns, scores, seed_means
+from touchstone.evaluate.permutation import SWAPS, floor, paired, permutation
 
 COLUMNS = (
-    "system scope category metric value low high baseline difference difference_low difference_high p exact p_holm detectable"
+    "system scope category metric value low high baseline difference difference_low "
+    "difference_high p exact p_holm detectable"
 ).split()
-TIE = 1e-12  # differences closer than this are the same number computed in another order
 
 
 def compare(
@@ -48,9 +46,10 @@ def compare(
     *,
     rng: np.random.Generator,
     n_resamples: int = 2000,
-    n_permutations: int = 9999,
+    n_permutations: int = SWAPS,
     level: float = 0.95,
     power: float = 0.8,
+    tested: Sequence[str] = METRICS,
 ) -> pd.DataFrame:
     """Compare every system with the baseline, score by score.
 
@@ -61,10 +60,10 @@ def compare(
     baseline : the name that the others are compared with.
     rng : generator; the same state gives the same table.
     n_resamples : bootstrap resamples, the same clusters for all systems.
-    n_permutations : random swaps; the smallest p is 1 / (n_permutations + 1). All swaps are
-        enumerated where there are no more.
+    n_permutations : swaps drawn where the clusters are too many to enumerate them all.
     level : of the intervals; 1 - level is the error rate of `detectable`.
     power : share of test sets in which a true difference of `detectable` would be found.
+    tested : metrics (precision, recall, f1) that get a p; the others have none.
 
     Returns
     -------
@@ -83,12 +82,11 @@ def compare(
     seeds = {name: as_seeds(counts) for name, counts in systems.items()}
     check_aligned([counts for group in seeds.values() for counts in group])
     n_clusters = len(seeds[baseline][0].clusters)
-    weights = resamples(n_clusters, n_resamples, rng)
-    signs = rng.choice(np.array([-1, 1], dtype=np.int8), size=(n_permutations, n_clusters))
-    value = {
-        name: seed_means(scores(stack(group).sum(axis=0)), axis=0) for name, group in seeds.items()
-    }
-    draws = {name: bootstrap(group, weights) for name, group in seeds.items()}
+    drawn = resampling(n_clusters, n_resamples, rng)
+    swaps = int(rng.integers(1 << 62))
+    of_seeds = {name: scores(stack(group).sum(axis=0)) for name, group in seeds.items()}
+    value = {name: seed_means(one, axis=0) for name, one in of_seeds.items()}
+    draws = {name: bootstrap_seeds(group, drawn.weights) for name, group in seeds.items()}
     parts = []
     for name, group in seeds.items():
         part = (
@@ -96,40 +94,29 @@ def compare(
             .drop(columns="name")
             .assign(system=name, value=value[name], baseline=value[baseline])
         )
-        part["low"], part["high"] = bounds(draws[name], n_clusters, level)
+        ours = over_draws(draws[name], drawn)
+        part["low"], part["high"] = bounds(ours, n_clusters, level, within=(0, 1))
         if name != baseline:
-            change = draws[name] - draws[baseline]
+            change = ours - over_draws(draws[baseline], drawn)
+            pair = paired(draws[name], draws[baseline])
+            spread = standard_error((pair[0] - pair[1]).mean(axis=1))
+            between = of_seeds[name] - of_seeds[baseline]  # one seed stands for each
             part["difference"] = value[name] - value[baseline]
             part["difference_low"], part["difference_high"] = bounds(change, n_clusters, level)
-            part["p"], part["exact"] = _permutation(group, seeds[baseline], signs)
-            part["detectable"] = detectable(standard_error(change), n_clusters, level, power)
+            part["p"], part["exact"] = permutation(
+                group,
+                seeds[baseline],
+                rng=np.random.default_rng(swaps),
+                n_permutations=n_permutations,
+                tested=tested,
+            )
+            part["detectable"] = detectable(
+                spread, n_clusters, level, power, draw_error(between), len(between)
+            )
         undefined = part["value"].isna()
         part.loc[undefined, [c for c in part.columns if c in COLUMNS[4:] and c != "exact"]] = np.nan
         parts.append(part)
     return holm_over(pd.concat(parts, ignore_index=True))[list(COLUMNS)]
-
-
-def permutation(
-    a: Counts | Sequence[Counts],
-    b: Counts | Sequence[Counts],
-    *,
-    rng: np.random.Generator,
-    n_permutations: int = 9999,
-) -> tuple[np.ndarray, bool]:
-    """Test whether two systems differ, by swapping them cluster by cluster.
-
-    Returns
-    -------
-    p : array of shape (n_scores,), two-sided, in the order of `metrics.columns`; NaN where
-        undefined. In (0, 1]; 1 where the systems do not differ. Monte Carlo p is (1 + extreme
-        swaps) / (1 + n_permutations), so never 0.
-    exact : whether all swaps were enumerated: when the clusters on which the systems differ are so
-        few that there are at most n_permutations of them.
-    """
-    a, b = as_seeds(a), as_seeds(b)
-    check_aligned([*a, *b])
-    signs = rng.choice(np.array([-1, 1], dtype=np.int8), size=(n_permutations, len(a[0].clusters)))
-    return _permutation(a, b, signs)
 
 
 def holm(p: Sequence[float]) -> np.ndarray:
@@ -166,24 +153,39 @@ def holm_over(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def detectable(
-    standard_error: np.ndarray, n_clusters: int, level: float = 0.95, power: float = 0.8
+    standard_error: np.ndarray,
+    n_clusters: int,
+    level: float = 0.95,
+    power: float = 0.8,
+    draw_error: np.ndarray | float = 0.0,
+    n_draws: int = 1,
 ) -> np.ndarray:
-    """Return the minimum detectable difference: (t(1 - alpha/2) + t(power)) * SE * sqrt(n / (n -
-    1)), n - 1 degrees of freedom.
+    """Return the minimum detectable difference: (t(1 - alpha/2) + t(power)) * SE.
+
+    SE is that of patients and draws together; its degrees of freedom are those of Satterthwaite
+    (1946): n_clusters - 1 where nothing was drawn twice.
 
     Parameters
     ----------
-    standard_error : bootstrap standard error of the paired difference; sqrt(n / (n - 1)) undoes its
-        narrowness.
+    standard_error : bootstrap standard error of the paired difference over clusters; sqrt(n / (n -
+        1)) undoes its narrowness.
     n_clusters : clusters in the test set, n.
     level : 1 - alpha. Not corrected for the grid: with Holm, the best of m comparisons needs alpha
         / m.
     power : chance of finding a true difference of this size.
+    draw_error : standard error of the difference over draws, see `intervals.draw_error`.
+    n_draws : how many draws it comes from.
+
+    Returns
+    -------
+    array shaped like `standard_error`; NaN where n_clusters are so few that the permutation test
+    has no p below 1 - level, whatever the difference (five patients: no p below 0.0625).
     """
-    if n_clusters < 2:
-        return np.full_like(standard_error, np.nan)
-    factor = t_quantile((1 + level) / 2, n_clusters) + t_quantile(power, n_clusters)
-    return factor * standard_error * np.sqrt(n_clusters / (n_clusters - 1))
+    spread, freedom = _together(standard_error, n_clusters, draw_error, n_draws)
+    if n_clusters < 2 or floor(n_clusters) > 1 - level:
+        return np.full_like(spread, np.nan)
+    factor = special.stdtrit(freedom, (1 + level) / 2) + special.stdtrit(freedom, power)
+    return factor * spread
 
 
 def compare_auc(
@@ -199,95 +201,79 @@ def compare_auc(
 ) -> pd.DataFrame:
     """Compare AUCs; the same columns as `compare`, scope `class`, metric `auc`.
 
-    p is Student's t test of the difference over its clustered bootstrap standard error (n_clusters
-    - 1 degrees of freedom; the resampling counterpart of Obuchowski 1997). `systems` maps a name to
-    one float array (n_examples,) per seed.
+    p is Student's t test of the difference over its clustered bootstrap standard error and that of
+    the draws (the resampling counterpart of Obuchowski 1997). `systems` maps a name to one float
+    array (n_examples,) per seed.
     """
     if baseline not in systems:
         raise UserError(no_such("baseline", baseline, systems))
     names, codes = cluster_codes(clusters)
     n_clusters = len(names)
-    weights = resamples(n_clusters, n_resamples, rng)
+    drawn = resampling(n_clusters, n_resamples, rng)
     one = np.ones((1, n_clusters))
-    value = {name: seed_auc(true, group, codes, one)[0] for name, group in systems.items()}
+    of_seeds = {name: seed_aucs(true, group, codes, one)[0] for name, group in systems.items()}
     draws = {
-        name: seed_auc(true, group, codes, weights)[:, None] for name, group in systems.items()
+        name: seed_aucs(true, group, codes, drawn.weights)[:, :, None]
+        for name, group in systems.items()
     }
     rows = []
     for name in systems:
-        low, high = bounds(draws[name], n_clusters, level)
+        value, theirs = of_seeds[name].mean(), of_seeds[baseline].mean()
+        ours = over_draws(draws[name], drawn)
+        low, high = bounds(ours, n_clusters, level, within=(0, 1))
         row = {
             "system": name,
             "scope": "class",
             "category": "",
             "metric": "auc",
-            "value": value[name],
+            "value": value,
             "low": low[0],
             "high": high[0],
+            "baseline": theirs,
         }
-        row["baseline"] = value[baseline]
         if name != baseline:
-            change = draws[name] - draws[baseline]
-            spread = standard_error(change)
-            difference = value[name] - value[baseline]
+            change = ours - over_draws(draws[baseline], drawn)
+            pair = paired(draws[name], draws[baseline])
+            spread = standard_error((pair[0] - pair[1]).mean(axis=1))
+            between = of_seeds[name] - of_seeds[baseline]
+            error = draw_error(between[:, None])
             low, high = bounds(change, n_clusters, level)
             row |= {
-                "difference": difference,
+                "difference": value - theirs,
                 "difference_low": low[0],
                 "difference_high": high[0],
                 "exact": False,
-            }
-            row |= {
-                "p": _t_test(difference, spread[0], n_clusters),
-                "detectable": detectable(spread, n_clusters, level, power)[0],
+                "p": _t_test(value - theirs, spread, n_clusters, error, len(between)),
+                "detectable": detectable(spread, n_clusters, level, power, error, len(between))[0],
             }
         rows.append(row)
     return holm_over(pd.DataFrame(rows, columns=COLUMNS))
 
 
-def _permutation(
-    a: Sequence[Counts], b: Sequence[Counts], signs: np.ndarray
-) -> tuple[np.ndarray, bool]:
-    values_a, values_b = _paired(stack(a).astype(float), stack(b).astype(float))
-    half_sum, half_change = (values_a + values_b).sum(axis=0) / 2, (values_a - values_b) / 2
-    differ = np.flatnonzero(
-        np.any(half_change != 0, axis=(1, 2, 3))
-    )  # swapping the others changes nothing
-    half_change = half_change[differ]
-    exact = len(differ) < 63 and 2 ** len(differ) <= len(signs)
-    if exact:
-        signs = 1 - 2 * ((np.arange(2 ** len(differ))[:, None] >> np.arange(len(differ))) & 1)
-    else:
-        signs = signs[:, differ]
-
-    def change(swaps: np.ndarray) -> np.ndarray:
-        return weighted_scores(half_change, swaps, half_sum) - weighted_scores(
-            half_change, -swaps, half_sum
-        )
-
-    seen = change(np.ones((1, len(differ))))[0]
-    swapped = change(signs)
-    extreme = np.count_nonzero(np.abs(swapped) >= np.abs(seen) - TIE, axis=0)
-    p = extreme / len(signs) if exact else (1 + extreme) / (1 + len(signs))
-    return np.where(np.isnan(seen), np.nan, p), exact
+def _together(
+    standard_error: np.ndarray, n_clusters: int, draw_error: np.ndarray | float, n_draws: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the standard error over clusters and draws, and its degrees of freedom
+    (Satterthwaite)."""
+    n = max(n_clusters, 2)
+    patients = np.asarray(standard_error, dtype=float) ** 2 * n / (n - 1)
+    draws = np.broadcast_to(np.asarray(draw_error, dtype=float) ** 2, patients.shape)
+    whole = patients + draws
+    parts = patients**2 / (n - 1) + (draws**2 / (n_draws - 1) if n_draws > 1 else 0.0)
+    freedom = np.divide(whole**2, parts, out=np.full(whole.shape, n - 1.0), where=parts > 0)
+    return np.sqrt(whole), freedom
 
 
-def _paired(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give both the same number of seeds: a single seed (a system without randomness) stands for
-    each."""
-    n = max(a.shape[1], b.shape[1])
-    for values in (a, b):
-        if values.shape[1] not in (1, n):
-            raise UserError(
-                f"{a.shape[1]} seeds against {b.shape[1]}: compare systems of the same number of seeds, or of one"
-            )
-    return (values if values.shape[1] == n else np.repeat(values, n, axis=1) for values in (a, b))
-
-
-def _t_test(difference: float, spread: float, n_clusters: int) -> float:
+def _t_test(
+    difference: float,
+    spread: np.ndarray,
+    n_clusters: int,
+    draw_error: np.ndarray | float,
+    n_draws: int,
+) -> float:
     if n_clusters < 2 or np.isnan(difference):
         return np.nan
-    corrected = spread * np.sqrt(n_clusters / (n_clusters - 1))
-    if corrected == 0:
+    whole, freedom = _together(spread, n_clusters, draw_error, n_draws)
+    if whole[0] == 0:
         return 1.0 if difference == 0 else 0.0
-    return float(2 * special.stdtr(n_clusters - 1, -abs(difference) / corrected))
+    return float(2 * special.stdtr(freedom[0], -abs(difference) / whole[0]))
