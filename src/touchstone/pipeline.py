@@ -25,7 +25,8 @@ from touchstone.data.split import scarce_gold, training_order
 from touchstone.digest import digest, digest_columns, digest_input
 from touchstone.errors import EstimateOnly, PendingRequests, UserError
 from touchstone.evaluate.counts import indicators
-from touchstone.evaluate.headline import headline, score
+from touchstone.evaluate.headline import score
+from touchstone.evaluate.headline import values as scores_of
 from touchstone.evaluate.sites import score_sites, split_off
 from touchstone.evaluate.subgroups import subgroup_metrics, subgroup_table
 from touchstone.generate import stages
@@ -54,8 +55,8 @@ class Cell:
 
     Attributes
     ----------
-    metrics : name -> value on the test set, averaged over seeds, as in `evaluate.metrics.headline`;
-        also `dev/macro_f1`, for searches.
+    metrics : name -> value on the test set, averaged over seeds, as in `evaluate.headline.values`;
+        also `dev/score`, for searches.
     predictions : DataFrame[seed, example_id, doc_id, patient_id, true, pred, score]: one row per
         seed and test example.
     tables : name -> DataFrame: scores, composition, categories, dropped, splits, quarantine, seeds,
@@ -81,14 +82,14 @@ class Cell:
 @dataclass(frozen=True)
 class Repetition:
     """One seed's run: its training set, predictions (per-seed rows of `Cell.predictions`), fitted
-    classifier, categories it never saw and macro-F1 on dev; the seed whose fit it shares, and the
+    classifier, categories it never saw and main score on dev; the seed whose fit it shares, and the
     digest of its training set."""
 
     mixed: Mixed | None
     predictions: pd.DataFrame
     model: Any
     unseen: tuple[str, ...]
-    dev_f1: float | None = None
+    dev_score: float | None = None
     seed: int = 0
     fitted: int = 0
     key: str = ""
@@ -433,14 +434,11 @@ def fit_predict(
         mixed.train["text"].tolist(), y, sample_weight=mixed.train["weight"].to_numpy(), dev=dev_set
     )
     predictions = predict(model, test, taxonomy, kind, seed)
-    dev_f1 = (
-        headline(
-            predict(model, dev, taxonomy, kind, seed), targets.categories(kind, taxonomy), kind
-        )["macro_f1"]
-        if len(dev)
-        else None
-    )
-    return Repetition(mixed, predictions, model, unseen, dev_f1, seed, seed, key)
+    dev_score = None
+    if len(dev):
+        on_dev = predict(model, dev, taxonomy, kind, seed)
+        dev_score = scores_of(on_dev, targets.categories(kind, taxonomy), kind).get("score")
+    return Repetition(mixed, predictions, model, unseen, dev_score, seed, seed, key)
 
 
 def predict(
@@ -566,8 +564,9 @@ def assemble(
                 f"{resembling} gold training sentences are as close to a test sentence as the leakage guard allows no synthetic one to be"
             )
     values["n_test"] = float(len(test))
-    if first.dev_f1 is not None:
-        values["dev/macro_f1"] = float(np.mean([repetition.dev_f1 for repetition in repetitions]))
+    dev_scores = [one.dev_score for one in repetitions if one.dev_score is not None]
+    if dev_scores:
+        values["dev/score"] = float(np.mean(dev_scores))
     for warning in warnings:
         log.warning(warning)
     return Cell(
@@ -596,7 +595,7 @@ def _repetitions(repetitions: Sequence[Repetition]) -> pd.DataFrame:
                 "n_train": len(one.mixed.train),
                 "is_gold": int(one.mixed.composition["is_gold"].sum()),
                 "fitted_with_seed": one.fitted,
-                "dev_macro_f1": one.dev_f1,
+                "dev_score": one.dev_score,
             }
         )
     return pd.DataFrame(rows)

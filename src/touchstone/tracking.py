@@ -77,9 +77,8 @@ RACE = re.compile(
 )
 RACES = 8  # tries after the first
 PAGE = 1000  # runs that are read at a time; with their metrics, some 3 MB
-PLACES = 4  # metrics are rounded to what the run list can show
 BANNER = (
-    "What is LLM-made training data worth? Rows are cells of the grid; sort by `test/macro_f1`. "
+    "What is LLM-made training data worth? Rows are cells of the grid; sort by `test/score`. "
     "Parents are sweeps and carry the result table; `generation` runs hold the synthetic data."
 )
 
@@ -604,14 +603,14 @@ def set_tags(store: Store, run_id: str, tags: Mapping[str, str]) -> None:
 
 
 def log_metrics(store: Store, run_id: str, values: Mapping[str, float]) -> None:
-    """Log metrics, rounded to what the run list can show."""
+    """Log metrics, in full."""
     store.client.log_batch(run_id, metrics=entries(values))
 
 
 def entries(values: Mapping[str, float]) -> list[Metric]:
-    """Return metrics as MLflow takes them, rounded to what the run list can show."""
+    """Return metrics as MLflow takes them."""
     now = int(time.time() * 1000)
-    return [Metric(key, round(float(value), PLACES), now, 0) for key, value in values.items()]
+    return [Metric(key, float(value), now, 0) for key, value in values.items()]
 
 
 def _traceback(error: BaseException, restricted: bool) -> str:

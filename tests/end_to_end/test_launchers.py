@@ -100,7 +100,7 @@ def test_what_a_job_sends_back_goes_into_a_pipe_at_once():
 
 def test_a_worker_that_dies_ends_the_sweep_and_resume_finishes_it(basic, tmp_path):
     running = start(*GRID, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", cwd=tmp_path)
-    running.wait_until_said("macro-F1")
+    running.wait_until_said("macro F1")
     workers = [
         child
         for child in psutil.Process(running.process.pid).children()
@@ -181,12 +181,12 @@ def test_a_search_sees_dev_only_and_its_trials_carry_what_was_tried(tmp_path):
     assert done.process.exitcode == 0, done.said()
     store, parent = sweep_of(tmp_path)
     cells = tracking.children(store, parent.info.run_id)
-    dev = {cell.data.params["classifier.C"]: cell.data.metrics["dev/macro_f1"] for cell in cells}
+    dev = {cell.data.params["classifier.C"]: cell.data.metrics["dev/score"] for cell in cells}
     (found,) = tmp_path.glob("multirun/*/*/optimization_results.yaml")
     best = yaml.safe_load(found.read_text())
     assert len(dev) == 4 and best["best_value"] == pytest.approx(max(dev.values()), abs=1e-4)
     assert dev[str(best["best_params"]["classifier.C"])] == max(dev.values())
-    assert best["best_value"] not in [cell.data.metrics["test/macro_f1"] for cell in cells]
+    assert best["best_value"] not in [cell.data.metrics["test/score"] for cell in cells]
 
 
 def test_a_search_without_a_dev_set_is_refused(tmp_path):

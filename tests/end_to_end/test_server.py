@@ -87,7 +87,7 @@ def test_four_processes_write_the_numbers_of_the_embedded_store(server, embedded
 
 def test_a_server_killed_and_restarted_is_waited_for(server, embedded, tmp_path):
     running = start(
-        *GRID, f"tracking.uri={server.uri}", "study=restarted", cwd=tmp_path, hold_at="macro-F1"
+        *GRID, f"tracking.uri={server.uri}", "study=restarted", cwd=tmp_path, hold_at="macro F1"
     )
     running.wait_until_held()
     server.kill()
@@ -106,7 +106,7 @@ def test_a_server_that_stays_away_is_one_line_and_the_same_command_goes_on(
     running = start(
         *command,
         cwd=tmp_path,
-        hold_at="macro-F1",
+        hold_at="macro F1",
         environment={"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"},
     )
     running.wait_until_held()

@@ -245,7 +245,7 @@ def test_a_folder_in_which_a_sweep_runs_is_refused(undisturbed):
 
 def test_ctrl_c_keeps_what_was_finished_and_the_same_command_goes_on(undisturbed):
     folder, reference, _ = undisturbed
-    running = start(*GRID, "study=interrupted", cwd=folder, hold_at="macro-F1")
+    running = start(*GRID, "study=interrupted", cwd=folder, hold_at="macro F1")
     running.wait_until_held()
     os.killpg(running.process.pid, signal.SIGINT)
     running.go_on()

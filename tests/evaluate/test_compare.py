@@ -21,7 +21,7 @@ from touchstone.evaluate.compare import (
 )
 from touchstone.evaluate.counts import Counts, from_indicators
 from touchstone.evaluate.intervals import intervals
-from touchstone.evaluate.metrics import columns, headline, scores
+from touchstone.evaluate.metrics import columns, named, scores
 from touchstone.evaluate.permutation import floor, permutation
 
 NAMES = columns(CATEGORIES)["name"].tolist()
@@ -95,9 +95,7 @@ def test_a_difference_that_changes_from_draw_to_draw_is_less_certain():
     single, _ = permutation(better, gold, rng=rng)
     assert steady[at] == single[at]  # draws that do not differ add nothing
     changing, _ = permutation([better, better, gold], [gold] * 3, rng=rng)
-    table = compare(
-        {"gold": [gold] * 3, "x": [better, better, gold]}, rng=np.random.default_rng(0)
-    )
+    table = compare({"gold": [gold] * 3, "x": [better, better, gold]}, rng=np.random.default_rng(0))
     row = table[table["system"] == "x"].iloc[at]
     steady_row = compare({"gold": gold, "x": better}, rng=np.random.default_rng(0)).iloc[
         len(NAMES) + at
@@ -176,7 +174,7 @@ def test_comparison_table():
     gold, better, same = macro.loc["gold"], macro.loc["gold_silver"], macro.loc["gold_bronze"]
     assert np.isnan(gold["difference"]) and np.isnan(gold["p"]) and np.isnan(gold["p_holm"])
     assert better["difference"] == pytest.approx(
-        headline(systems["gold_silver"])["macro_f1"] - headline(systems["gold"])["macro_f1"]
+        named(systems["gold_silver"])["macro_f1"] - named(systems["gold"])["macro_f1"]
     )
     assert (
         better["difference_low"] > 0

@@ -23,7 +23,7 @@ from touchstone.evaluate.intervals import (
     standard_error,
     tail,
 )
-from touchstone.evaluate.metrics import columns, headline, scores
+from touchstone.evaluate.metrics import columns, named, scores
 
 
 def test_resamples_draw_as_many_clusters_as_there_are():
@@ -83,7 +83,7 @@ def test_interval_table_holds_every_score_inside_its_interval():
     assert len(table) == 3 * (3 + len(CATEGORIES))
     assert ((table["low"] < table["value"]) & (table["value"] < table["high"])).all()
     macro = table[(table["scope"] == "macro") & (table["metric"] == "f1")].iloc[0]
-    assert macro["value"] == headline(counts_)["macro_f1"]
+    assert macro["value"] == named(counts_)["macro_f1"]
 
 
 def test_more_level_is_wider_and_expanded_is_wider_than_percentile():
@@ -213,9 +213,7 @@ def test_coverage_over_patients_and_draws(n_draws):
 
         gold = [system(rng.normal(0, 0.06)) for _ in range(n_draws)]
         other = [system(rng.normal(0, 0.06)) for _ in range(n_draws)]
-        table = compare(
-            {"gold": gold, "x": other}, rng=rng, n_resamples=400, tested=("recall",)
-        )
+        table = compare({"gold": gold, "x": other}, rng=rng, n_resamples=400, tested=("recall",))
         scored, row = table[table["metric"] == "recall"].groupby("system", sort=False)
         scored, row = scored[1].iloc[1], row[1].iloc[1]
         inside += scored["low"] <= 8 / 12 <= scored["high"]

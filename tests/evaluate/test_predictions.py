@@ -6,7 +6,7 @@ import pytest
 
 from touchstone.errors import UserError
 from touchstone.evaluate.auc import auc
-from touchstone.evaluate.metrics import headline
+from touchstone.evaluate.metrics import named
 from touchstone.evaluate.predictions import (
     COLUMNS,
     any_counts_of,
@@ -66,7 +66,7 @@ def test_relation_and_binary(tmp_path):
     for kind in ("relation", "binary"):
         positive = counts_of(frame, kind, ["related"])
         assert positive[0].total.tolist() == [[1, 1, 1]]
-        both = headline(class_counts_of(frame, kind, "related"))
+        both = named(class_counts_of(frame, kind, "related"))
         assert both["micro_f1"] == 0.5  # accuracy
         true, seed_scores, clusters = scores_of(frame, kind, "related")
         assert [auc(true, score) for score in seed_scores] == [0.75, 1.0]

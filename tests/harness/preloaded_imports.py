@@ -24,9 +24,9 @@ import hydra_plugins.touchstone_grid
 import touchstone.data.readers.labelled_notes
 import touchstone.llm.backends.openai
 import touchstone.models.tfidf
+import touchstone.report.closing
 import touchstone.report.comparisons
 import touchstone.report.figures.scores_svg
-import touchstone.report.formats.screen
 import touchstone.report.tables.captions
 import touchstone.report.tables.scores
 import touchstone.reproduce.bundle

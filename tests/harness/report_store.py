@@ -284,7 +284,7 @@ def two_directions(
     tasks=("ad_binary", "ad_multiclass"),
     mixtures=tuple(SKILL),
     failing: str = "silver_bronze",
-    seeds: int = 2,
+    seeds: int = 3,
 ):
     """A store with one sweep of the first paper's grid; `failing` is a mixture whose binary cell is
     missing. Returns store, parent id."""

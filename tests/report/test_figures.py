@@ -7,7 +7,7 @@ import pytest
 import report_store as made
 
 from touchstone.data.examples import examples
-from touchstone.report.comparisons import SCREEN, compared
+from touchstone.report.comparisons import compared
 from touchstone.report.figures import draw as figures
 from touchstone.report.figures import embedding
 from touchstone.report.figures import study as drawings
@@ -162,7 +162,7 @@ def curve():
         )
         made.log(store, parent, *asked, cache=made.cache(), skill=skill)
     grid = collect(store, "a_curve")
-    return grid, compared(grid, SCREEN)
+    return grid, compared(grid, 400)
 
 
 def test_a_mixture_is_worth_gold_between_the_sizes_whose_scores_enclose_it(curve):
@@ -170,7 +170,7 @@ def test_a_mixture_is_worth_gold_between_the_sizes_whose_scores_enclose_it(curve
     (found,) = curves(grid)
     small, large = found.gold
     assert small < large and list(found.mixtures) == ["gold_silver"]
-    (row,) = equivalent_table(grid, scores, SCREEN).rows
+    (row,) = equivalent_table(grid, scores, 400).rows
     worth = row.entries["worth"]
     assert (
         small < worth.value < large

@@ -16,7 +16,7 @@ from touchstone.evaluate.compare import compare
 from touchstone.evaluate.metrics import score_table
 from touchstone.evaluate.predictions import counts_of
 from touchstone.report import reading
-from touchstone.report.comparisons import SCREEN, SEED, compared, matched, stars
+from touchstone.report.comparisons import compared, generator, matched, stars
 from touchstone.report.grid import collect, gold_size, lines, mixture_order, sweep_of
 
 
@@ -72,7 +72,7 @@ def test_a_missing_cell_is_listed_with_its_reason_and_command(study):
     assert (row["task"], row["mixture"]) == ("ad_binary", "gold_bronze")
     assert row["reason"].startswith("MissingRecording: 60 of 60 requests") and row[
         "command"
-    ].endswith("mixture=gold_bronze seeds=2")
+    ].endswith("mixture=gold_bronze seeds=3")
 
 
 def test_an_unknown_study_names_the_studies_of_the_store(study):
@@ -117,24 +117,18 @@ def test_a_store_moved_to_another_folder_gives_the_same_numbers(study, tmp_path)
 
 def test_every_cell_is_compared_with_gold_of_its_task_as_compare_does(study):
     _, _, grid = study
-    table = compared(grid, SCREEN)
+    table = compared(grid, 400)
     gold, mixture = (
         next(c for c in grid.cells if c.axes["mixture"] == name and c.kind == "multiclass")
         for name in ("gold", "gold_silver")
     )
-    ours = table[
-        (table["run_id"] == mixture.run_id)
-        & (table["scope"] == "macro")
-        & (table["metric"] == "f1")
-    ].iloc[0]
+    ours = table[(table["run_id"] == mixture.run_id) & (table["name"] == "macro_f1")].iloc[0]
     assert ours["baseline_id"] == gold.run_id
     members = next(group for baseline, group in matched(grid.cells) if baseline is gold)
     counts = {
         cell.run_id: counts_of(cell.predictions, "multiclass", cell.categories) for cell in members
     }
-    there = compare(
-        counts, gold.run_id, rng=np.random.default_rng(SEED), n_resamples=400, n_permutations=999
-    )
+    there = compare(counts, gold.run_id, rng=generator(), n_resamples=400, tested=("f1",))
     there = there[
         (there["system"] == mixture.run_id)
         & (there["scope"] == "macro")
@@ -155,8 +149,8 @@ def test_every_cell_is_compared_with_gold_of_its_task_as_compare_does(study):
 
 def test_holm_counts_the_whole_grid_and_binary_f1_once(study):
     _, _, grid = study
-    table = compared(grid, SCREEN)
-    main = table[(table["scope"] == "macro") & (table["metric"] == "f1")]
+    table = compared(grid, 400)
+    main = table[table["name"].isin(["f1", "macro_f1"]) & (table["view"] == "main")]
     assert (
         main["p"].notna().sum() == 5
     )  # 2 mixtures of the binary task (one is missing), 3 of the other
@@ -168,14 +162,14 @@ def test_holm_counts_the_whole_grid_and_binary_f1_once(study):
 
 def test_the_same_store_gives_the_same_table(study):
     _, _, grid = study
-    assert_frame_equal(compared(grid, SCREEN), compared(grid, SCREEN))
+    assert_frame_equal(compared(grid, 400), compared(grid, 400))
 
 
 def test_without_gold_cells_have_intervals_and_no_comparison(own):
     store, name, log = own
     parent = made.log_sweep(store, name)
     log(parent, "task=ad_binary", "mixture=bronze")
-    table = compared(collect(store, name), SCREEN)
+    table = compared(collect(store, name), 400)
     assert (
         table["low"].notna().any() and table["p"].isna().all() and set(table["baseline_id"]) == {""}
     )
@@ -194,7 +188,7 @@ def test_the_llm_asked_about_a_sample_is_compared_with_gold_on_the_same_sentence
     )
     grid = collect(store, name)
     assert axes(grid) == ["zero_shot", "gold"] and axes(grid, "classifier")[0] == "llm"
-    table = compared(grid, SCREEN)
+    table = compared(grid, 400)
     main = table[
         (table["view"] == "main") & (table["scope"] == "macro") & (table["metric"] == "f1")
     ].set_index("run_id")

@@ -11,8 +11,9 @@ Conventions, the same for every system on a test set, so that no system can chan
   weighted by gold support.
 - Several seeds: each seed is scored, then the scores are averaged.
 
-Binary and relation tasks have one column, the positive class; `binary_headline` adds what needs the
-negatives too. Not here: AUC (`auc.py`), intervals (`intervals.py`), comparisons (`tests.py`).
+Binary and relation tasks have one column, the positive class. Not here: which of these scores a
+kind of task has and what they are called (`headline.py`), AUC (`auc.py`), intervals
+(`intervals.py`), comparisons (`compare.py`).
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from touchstone.digest import digest
 from touchstone.errors import UserError, no_such
-from touchstone.evaluate.counts import FN, FP, TP, Counts, both_classes, from_indicators, stack
+from touchstone.evaluate.counts import FN, FP, TP, Counts, stack
 
 METRICS = ("precision", "recall", "f1")
 AVERAGES = ("macro", "micro", "weighted")
@@ -35,8 +37,7 @@ def columns(categories: Sequence[str]) -> pd.DataFrame:
     """Return what each position of the last axis of `scores` is: DataFrame[scope, category, metric,
     name].
 
-    `scope` is macro, micro, weighted or category; `name` is the MLflow name: `macro_f1`,
-    `f1/cognitive_impairment`.
+    `scope` is macro, micro, weighted or category; `name` is `macro_f1`, `f1/cognitive_impairment`.
     """
     rows = [
         (average, "", metric, f"{average}_{metric}") for average in AVERAGES for metric in METRICS
@@ -106,49 +107,21 @@ def score_table(seeds: Counts | Sequence[Counts]) -> pd.DataFrame:
     return pd.concat([table, rows], ignore_index=True)
 
 
-def headline(
-    seeds: Counts | Sequence[Counts], any_none: Counts | Sequence[Counts] | None = None
-) -> dict[str, float]:
-    """Return metric name -> value for the run list, averaged over seeds; undefined scores are left
-    out.
+def averaged(seeds: Counts | Sequence[Counts]) -> np.ndarray:
+    """Return every score on the whole test set, averaged over seeds: (n_scores,), in the order of
+    `columns`."""
+    return seed_means(scores(stack(as_seeds(seeds)).sum(axis=0)), axis=0)
 
-    Parameters
-    ----------
-    seeds : counts of each seed. Names are `macro_f1`, `micro_precision`, `weighted_recall`,
-        `f1/CATEGORY`, ...; with a single category (binary tasks) the averages say the same thing
-        three times, so the names are `precision`, `recall` and `f1` alone.
-    any_none : counts of the binary any/none view (`predictions.any_counts_of`), which add
-        `any_precision`, `any_recall`, `any_f1`.
+
+def named(seeds: Counts | Sequence[Counts]) -> dict[str, float]:
+    """Return the scores of one way to count by their names in `columns`, averaged over seeds;
+    undefined ones are left out.
+
+    What a kind of task calls its scores stands in headline.py.
     """
     seeds = as_seeds(seeds)
-    values = seed_means(scores(stack(seeds).sum(axis=0)), axis=0)
-    named = dict(zip(columns(seeds[0].categories)["name"], values.tolist(), strict=True))
-    if len(seeds[0].categories) == 1:
-        named = {metric: named[f"micro_{metric}"] for metric in METRICS}
-    if any_none is not None:
-        named |= {f"any_{metric}": value for metric, value in headline(any_none).items()}
-    return {name: value for name, value in named.items() if not np.isnan(value)}
-
-
-def binary_headline(true: np.ndarray, preds: Sequence[np.ndarray]) -> dict[str, float]:
-    """Return precision, recall and F1 of the positive class, macro-F1 over both classes and
-    accuracy, averaged over seeds.
-
-    Parameters
-    ----------
-    true : int or bool array of shape (n_examples,): 1 where the relation holds.
-    preds : one such array per seed.
-    """
-    one = ["all"] * len(true)  # a point estimate needs no clusters
-    positive = [
-        from_indicators(np.asarray(true), np.asarray(pred), one, ["positive"]) for pred in preds
-    ]
-    classes = [
-        from_indicators(both_classes(true), both_classes(pred), one, ["negative", "positive"])
-        for pred in preds
-    ]
-    both = headline(classes)
-    return headline(positive) | {"macro_f1": both["macro_f1"], "accuracy": both["micro_f1"]}
+    found = zip(columns(seeds[0].categories)["name"], averaged(seeds).tolist(), strict=True)
+    return {name: value for name, value in found if not np.isnan(value)}
 
 
 def confusion(true: Sequence[str], pred: Sequence[str], categories: Sequence[str]) -> pd.DataFrame:
@@ -212,8 +185,14 @@ def as_seeds(seeds: Counts | Sequence[Counts]) -> Sequence[Counts]:
 
 
 def safe(name: str) -> str:
-    """Return a category id as part of a metric name: characters that MLflow refuses become `_`."""
-    return re.sub(r"[^\w\-. ]", "_", name, flags=re.ASCII)
+    """Return a category id as part of a metric name: characters that MLflow refuses become `_`, and
+    a few characters of the id's digest follow, so that two ids never share a name.
+
+    >>> safe("cognitive_impairment"), safe("疾病")
+    ('cognitive_impairment', '疾病')
+    """
+    plain = re.sub(r"[^\w\-. ]", "_", name)
+    return plain if plain == name else f"{plain}-{digest(name)[:4]}"
 
 
 def _prf(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray) -> np.ndarray:

@@ -31,7 +31,9 @@ from touchstone.evaluate.intervals import draw_error
 from touchstone.evaluate.metrics import METRICS, as_seeds, scores
 
 EXACT = 20  # clusters: 2 ** 19 swaps
-SWAPS = 99_999  # where they are drawn: a corrected p of 0.01 has an error below 0.001 times the tests
+SWAPS = (
+    99_999  # where they are drawn: a corrected p of 0.01 has an error below 0.001 times the tests
+)
 TIE = 1e-12  # differences closer than this are the same number computed in another order
 BLOCK = 12  # 2 ** 12 swaps are scored at once: their sums stay in the processor's cache
 BINS = 512  # of differences, where a deviation of the draws is added to each
@@ -76,9 +78,7 @@ def permutation(
     moves = np.stack([change[..., TP], change[..., TP] + change[..., FP]])[:, differ]
     seen = _differences(moves.sum(axis=1)[..., None], means, tested)[:, 0]
     extreme = np.zeros(len(seen))
-    for moved in (
-        _all_swaps(moves) if enumerated else _drawn_swaps(moves, n_permutations, rng)
-    ):
+    for moved in _all_swaps(moves) if enumerated else _drawn_swaps(moves, n_permutations, rng):
         extreme += _extreme(np.abs(seen), _differences(moved, means, tested), error, n_draws)
     total = 1 << max(len(differ) - 1, 0) if enumerated else n_permutations
     p = extreme / total if enumerated else (1 + extreme) / (1 + total)
@@ -199,9 +199,7 @@ def _difference(
     return (first - second).mean(axis=0)
 
 
-def _extreme(
-    seen: np.ndarray, swapped: np.ndarray, error: np.ndarray, n_draws: int
-) -> np.ndarray:
+def _extreme(seen: np.ndarray, swapped: np.ndarray, error: np.ndarray, n_draws: int) -> np.ndarray:
     """Count the swaps at least as far from 0 as what was seen; with an error of the draws, the
     chance of each swap to be so, summed."""
     counted = np.zeros(len(seen))

@@ -54,6 +54,24 @@ def counts_of(
     return out
 
 
+def view_of(
+    predictions: pd.DataFrame, kind: str, categories: Sequence[str], view: str
+) -> list[Counts]:
+    """Return the counts of each seed in one view.
+
+    Parameters
+    ----------
+    view : `main` (strict spans, the positive class, or the categories), `relaxed` (overlapping
+        spans), `any` (any category or none), `classes` (both classes of a binary task).
+    """
+    if view == "any":
+        return any_counts_of(predictions)
+    if view == "classes":
+        return class_counts_of(predictions, kind, categories[0])
+    match = "relaxed" if view == "relaxed" else "strict"
+    return counts_of(predictions, kind, categories, match)
+
+
 def any_counts_of(predictions: pd.DataFrame, unit: str = "patient_id") -> list[Counts]:
     """Return the counts of the binary any/none view of category predictions, one column named
     `any`, for each seed."""

@@ -15,15 +15,16 @@ from typing import Any
 import numpy as np
 
 from touchstone import tracking
+from touchstone.evaluate.headline import main_score
 from touchstone.report import sections
-from touchstone.report.comparisons import main_score, unit_of
+from touchstone.report.comparisons import unit_of
 from touchstone.report.figures import draw as figures
 from touchstone.report.formats import html, plain
 from touchstone.report.grid import Grid
 from touchstone.report.study import Study, study_of
 from touchstone.report.tables.captions import grouped, mixture_label, row_name, setting, tasks_of
+from touchstone.report.tables.entries import entry_of
 from touchstone.report.tables.layout import number
-from touchstone.report.tables.scores import entry_of
 from touchstone.tracking import Run
 
 QUESTIONS = {

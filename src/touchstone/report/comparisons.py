@@ -5,14 +5,13 @@ Cells are compared within a family: the same task, classifier, gold size, seeds 
 has no gold of its own (silver, bronze, the LLM asked directly) is compared with the most gold of
 its setting. Holm's correction is over the whole grid, one family of hypotheses for each question
 asked (the main score; the F1 of the categories). All of it from the cells' predictions, on counts;
-see evaluate/intervals.py and evaluate/tests.py for the methods. Does not format anything
-(tables.py).
+see evaluate/intervals.py, evaluate/permutation.py and evaluate/compare.py for the methods. Does not
+format anything (tables/).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -20,118 +19,39 @@ import pandas as pd
 from touchstone.evaluate import predictions as read
 from touchstone.evaluate.compare import COLUMNS, compare, compare_auc, holm_over
 from touchstone.evaluate.counts import Counts
+from touchstone.evaluate.headline import names_of, views_of
 from touchstone.evaluate.intervals import auc_interval, intervals
 from touchstone.report.grid import Cell, Grid, gold_size
 
 SEED = 20231206  # of resamples and swaps: the same store gives the same table
 BASELINE = "gold"
-KEY = ("run_id", "view", "scope", "metric", "category")  # names a row of `compared`
+KEY = ("run_id", "name")  # names a row of `compared`
+TESTED = ("f1",)  # precision and recall explain F1, they do not give it another chance
+N_RESAMPLES = 2000
 
 
-@dataclass(frozen=True)
-class Effort:
-    """How many resamples and swaps: for a table that is printed, and for one on the screen, which
-    nobody should wait for.
-
-    Swaps bound how small a corrected p can get: 999 allow one star over a grid of forty-nine
-    comparisons, not two.
-    """
-
-    n_resamples: int = 2000
-    n_permutations: int = 9999
-
-
-PRINT, SCREEN = Effort(), Effort(400, 999)
-
-# A view is one way to count a cell's predictions: view -> task kinds that have it.
-VIEWS: dict[str, tuple[str, ...]] = {
-    "main": ("binary", "multiclass", "multilabel", "ner", "relation"),
-    "any": ("multilabel",),  # multi-class grids have the binary task beside them
-    "relaxed": ("ner",),
-    "classes": ("relation",),
-    "auc": ("relation",),
-}
-
-
-@dataclass(frozen=True)
-class Score:
-    """Which number a column shows: view, scope, metric, its title, and whether it is the one that
-    rows are compared by."""
-
-    view: str
-    scope: str
-    metric: str
-    title: str
-    main: bool = False
-
-
-# What a task is scored by, in the order of the columns. With one category (binary, relation) macro
-# is that category's own score.
-SCORES: dict[str, tuple[Score, ...]] = {
-    "binary": (
-        Score("main", "macro", "precision", "P"),
-        Score("main", "macro", "recall", "R"),
-        Score("main", "macro", "f1", "F1", True),
-    ),
-    "multiclass": (
-        Score("main", "macro", "precision", "macro P"),
-        Score("main", "macro", "recall", "macro R"),
-        Score("main", "macro", "f1", "macro F1", True),
-        Score("main", "micro", "f1", "micro F1"),
-    ),
-    "multilabel": (
-        Score("main", "macro", "precision", "macro P"),
-        Score("main", "macro", "recall", "macro R"),
-        Score("main", "macro", "f1", "macro F1", True),
-        Score("main", "micro", "f1", "micro F1"),
-        Score("any", "macro", "f1", "any F1"),
-    ),
-    "ner": (
-        Score("main", "micro", "precision", "P"),
-        Score("main", "micro", "recall", "R"),
-        Score("main", "micro", "f1", "F1", True),
-        Score("relaxed", "micro", "f1", "relaxed F1"),
-    ),
-    "relation": (
-        Score("main", "macro", "precision", "P"),
-        Score("main", "macro", "recall", "R"),
-        Score("main", "macro", "f1", "F1", True),
-        Score("classes", "macro", "f1", "macro F1"),
-        Score("auc", "class", "auc", "AUC"),
-    ),
-}
-
-
-def main_score(kind: str) -> Score:
-    """Return the score by which cells of a task are compared."""
-    return next(score for score in SCORES[kind] if score.main)
-
-
-def compared(grid: Grid, effort: Effort = PRINT) -> pd.DataFrame:
+def compared(grid: Grid, n_resamples: int = N_RESAMPLES) -> pd.DataFrame:
     """Score every cell of a grid and test it against gold.
+
+    A cell's own numbers depend on its predictions alone, not on which other cells the grid has; its
+    change and p on gold's too, p_holm on the whole grid.
 
     Returns
     -------
-    DataFrame with a row per cell and score: run_id, baseline_id ('' where there is no gold to
-    compare with), view, n_clusters, and the columns of `evaluate.tests.COLUMNS` but `system`;
-    indexed by the values of `KEY`.
+    DataFrame with a row per cell and score: run_id, name (see evaluate/headline.py), baseline_id
+    ('' where there is no gold to compare with), view, n_clusters, n_draws (1 where repetitions do
+    not differ), and the columns of `evaluate.compare.COLUMNS` but `system`; indexed by the values
+    of `KEY`.
     """
     parts = []
     for baseline, members in matched(grid.cells):
-        for view in VIEWS:
-            chosen = [cell for cell in members if cell.kind in VIEWS[view]]
-            if chosen:
-                parts.append(_view(view, baseline, chosen, effort))
+        for view in views_of(members[0].kind, shown=True):  # a group shares its task
+            parts.append(_view(view, baseline, members, n_resamples))
     if not parts:
-        return _keyed(
-            pd.DataFrame(columns=["run_id", "baseline_id", "view", "n_clusters", *COLUMNS[1:]])
-        )
+        columns = ["run_id", "name", "baseline_id", "view", "n_clusters", "n_draws", *COLUMNS[1:]]
+        return _keyed(pd.DataFrame(columns=columns))
     table = pd.concat(parts, ignore_index=True)
-    kinds = {cell.run_id: cell.kind for cell in grid.cells}
-    single = table["run_id"].map(kinds).isin(["binary", "relation"])
-    table = table[
-        ~(single & (table["scope"] == "category") & (table["view"] == "main"))
-    ]  # the same test as macro, it counts once
+    table = table[table["name"] != ""]
     corrected = [holm_over(rows) for _, rows in table.groupby("view", sort=False)]
     return _keyed(pd.concat(corrected, ignore_index=True))
 
@@ -162,19 +82,24 @@ def of_cell(cell: Cell, view: str = "main", asked: Collection[str] | None = None
     table = cell.predictions
     if asked is not None and len(asked) < table["example_id"].nunique():
         table = table[table["example_id"].isin(list(asked))]
-    if view == "any":
-        return read.any_counts_of(table)
-    if view == "classes":
-        return read.class_counts_of(table, cell.kind, cell.categories[0])
-    return read.counts_of(
-        table, cell.kind, cell.categories, "relaxed" if view == "relaxed" else "strict"
-    )
+    return read.view_of(table, cell.kind, cell.categories, view)
 
 
-def unit_of(cell: Cell) -> str:
-    """Return what is resampled: patients, or documents where the corpus knows no patients."""
-    table = cell.predictions
-    return "documents" if (table["patient_id"] == table["doc_id"]).all() else "patients"
+def unit_of(*cells: Cell) -> str:
+    """Return what is resampled and counted: patients, documents where the corpus knows no patients,
+    sentences where it knows neither; `patients or documents` where corpora differ."""
+    units = dict.fromkeys(_unit(cell.predictions) for cell in cells)
+    return " or ".join(units)
+
+
+def _unit(table: pd.DataFrame) -> str:
+    """See `unit_of`. Readers give what has no patient its document's id, and what has no document
+    its own."""
+    if (table["patient_id"] != table["doc_id"]).any():
+        return "patients"
+    one = table.drop_duplicates("example_id")
+    alone = one["doc_id"].nunique() == len(one) and len(one) > 1
+    return "sentences" if alone else "documents"
 
 
 def _keyed(table: pd.DataFrame) -> pd.DataFrame:
@@ -189,92 +114,80 @@ def _asked(cell: Cell) -> tuple[str, ...]:
 
 
 def _view(
-    view: str, baseline: Cell | None, members: Sequence[Cell], effort: Effort
+    view: str, baseline: Cell | None, members: Sequence[Cell], n_resamples: int
 ) -> pd.DataFrame:
     """Score one group in one view; NaN after `baseline` where there is nothing to compare with."""
-    rng = np.random.default_rng(SEED)
     systems = {cell.run_id: cell for cell in members}
     outside = baseline is not None and baseline.run_id not in systems
-    if outside:
+    if baseline is not None and outside:
         systems = {baseline.run_id: baseline} | systems
     asked = set(members[0].predictions["example_id"])
-    table = (_auc if view == "auc" else _counted)(view, systems, baseline, asked, rng, effort)
-    if outside:
+    gold = "" if baseline is None or list(systems) == [baseline.run_id] else baseline.run_id
+    table = (_auc if view == "auc" else _counted)(view, systems, gold, asked, n_resamples)
+    if baseline is not None and outside:
         table = table[table["system"] != baseline.run_id]
-    table = table.rename(columns={"system": "run_id"}).reindex(columns=["run_id", *COLUMNS[1:]])
-    n_clusters = members[0].predictions["patient_id"].nunique()
+    table = table.rename(columns={"system": "run_id"}).reindex(
+        columns=["run_id", "name", *COLUMNS[1:]]
+    )
+    draws = {cell.run_id: n_draws(cell) for cell in members}
     return table.assign(
-        baseline_id=baseline.run_id if baseline else "", view=view, n_clusters=n_clusters
+        baseline_id=baseline.run_id if baseline else "",
+        view=view,
+        n_clusters=members[0].predictions["patient_id"].nunique(),
+        n_draws=table["run_id"].map(draws),
     )
 
 
 def _counted(
-    view: str,
-    systems: Mapping[str, Cell],
-    baseline: Cell | None,
-    asked: set[str],
-    rng: np.random.Generator,
-    effort: Effort,
+    view: str, systems: Mapping[str, Cell], gold: str, asked: set[str], n_resamples: int
 ) -> pd.DataFrame:
+    """Score counts; `gold` is the run that the others are compared with, '' for none."""
     counts = {run_id: of_cell(cell, view, asked) for run_id, cell in systems.items()}
-    if baseline is None or list(systems) == [baseline.run_id]:
-        return _alone(
-            counts, lambda seeds: intervals(seeds, rng=rng, n_resamples=effort.n_resamples)
-        )
-    return compare(
-        counts,
-        baseline.run_id,
-        rng=rng,
-        n_resamples=effort.n_resamples,
-        n_permutations=effort.n_permutations,
-    )
+    if gold:
+        table = compare(counts, gold, rng=generator(), n_resamples=n_resamples, tested=TESTED)
+    else:
+        parts = [
+            intervals(seeds, rng=generator(), n_resamples=n_resamples).assign(system=run_id)
+            for run_id, seeds in counts.items()
+        ]
+        table = pd.concat(parts, ignore_index=True)
+    first = next(iter(counts))
+    names = names_of(systems[first].kind, view, counts[first][0].categories)
+    return table.assign(name=names * len(counts))
 
 
 def _auc(
-    view: str,
-    systems: Mapping[str, Cell],
-    baseline: Cell | None,
-    asked: set[str],
-    rng: np.random.Generator,
-    effort: Effort,
+    view: str, systems: Mapping[str, Cell], gold: str, asked: set[str], n_resamples: int
 ) -> pd.DataFrame:
+    """As `_counted`, from the scores of the positive class."""
     scored = {}
     for run_id, cell in systems.items():
         table = cell.predictions[cell.predictions["example_id"].isin(asked)]
         scored[run_id] = read.scores_of(table, cell.kind, cell.categories[0])
     true, _, clusters = next(iter(scored.values()))
-    if baseline is not None and list(systems) != [baseline.run_id]:
-        of_seeds = {run_id: seeds for run_id, (_, seeds, _) in scored.items()}
-        return compare_auc(
-            true, of_seeds, clusters, baseline.run_id, rng=rng, n_resamples=effort.n_resamples
-        )
-
-    def one(seeds: Sequence[np.ndarray]) -> pd.DataFrame:
+    seeds = {run_id: one for run_id, (_, one, _) in scored.items()}
+    if gold:
+        table = compare_auc(true, seeds, clusters, gold, rng=generator(), n_resamples=n_resamples)
+        return table.assign(name="auc")
+    rows = []
+    for run_id, one in seeds.items():
         value, low, high = auc_interval(
-            true, seeds, clusters, rng=rng, n_resamples=effort.n_resamples
+            true, one, clusters, rng=generator(), n_resamples=n_resamples
         )
-        return pd.DataFrame(
-            [
-                {
-                    "scope": "class",
-                    "category": "",
-                    "metric": "auc",
-                    "value": value,
-                    "low": low,
-                    "high": high,
-                }
-            ]
-        )
-
-    return _alone({run_id: seeds for run_id, (_, seeds, _) in scored.items()}, one)
+        rows.append({"system": run_id, "value": value, "low": low, "high": high})
+    return pd.DataFrame(rows).assign(scope="class", category="", metric="auc", name="auc")
 
 
-def _alone(
-    systems: Mapping[str, Sequence], measure: Callable[[Sequence], pd.DataFrame]
-) -> pd.DataFrame:
-    return pd.concat(
-        [measure(seeds).assign(system=name) for name, seeds in systems.items()], ignore_index=True
-    )
+def generator() -> np.random.Generator:
+    """Return the generator of a comparison: always the same, so that a cell has one interval."""
+    return np.random.default_rng(SEED)
+
+
+def n_draws(cell: Cell) -> int:
+    """Return the repetitions of a cell, 1 where they predict the same: then nothing was drawn."""
+    parts = [rows["pred"] for _, rows in read.seeds_of(cell.predictions)]
+    told = [[str(list(labels)) for labels in part] for part in parts]
+    return len(parts) if any(one != told[0] for one in told[1:]) else 1
 
 
 def stars(p: float) -> str:

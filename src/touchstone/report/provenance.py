@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from touchstone.evaluate.permutation import EXACT, SWAPS
 from touchstone.report import reading
-from touchstone.report.comparisons import PRINT, SEED
+from touchstone.report.comparisons import N_RESAMPLES, SEED
 from touchstone.report.formats.plain import CSV_COLUMNS, sources
 from touchstone.report.grid import Cell, Grid
 from touchstone.report.tables.layout import Table
@@ -42,8 +43,9 @@ def sidecar(grid: Grid, tables: Sequence[Table]) -> dict[str, Any]:
         "store": readable_uri(grid.store.uri),
         "sweeps": [run.info.run_id for run in grid.sweeps],
         "method": {
-            "n_resamples": PRINT.n_resamples,
-            "n_permutations": PRINT.n_permutations,
+            "n_resamples": N_RESAMPLES,
+            "enumerated_up_to": EXACT,
+            "n_permutations": SWAPS,
             "seed": SEED,
             "level": 0.95,
         },

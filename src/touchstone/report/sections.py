@@ -286,7 +286,7 @@ def cost(grid: Grid) -> list[Any]:
 
 def again(grid: Grid, parent: Run) -> list[Any]:
     """Return the commands that run the sweep and its best cell again, and what they need."""
-    best = max(grid.cells, key=lambda cell: cell.run.data.metrics.get("test/macro_f1", -1))
+    best = max(grid.cells, key=lambda cell: cell.run.data.metrics.get("test/score", -1))
     commands = [
         ("The whole sweep", parent.data.tags.get("touchstone.command", "")),
         ("One cell, and whether it comes out identical", f"touchstone reproduce {best.run_id}"),

@@ -27,6 +27,7 @@ from touchstone.report.tables import data as data_tables
 from touchstone.report.tables import quality as data_quality
 from touchstone.report.tables import scores as studies
 from touchstone.report.tables.captions import missing_notes, tasks_of
+from touchstone.report.tables.categories import category_table
 from touchstone.report.tables.layout import Table
 
 
@@ -69,7 +70,7 @@ def study_of(grid: Grid, *, with_figures: bool = True, encoder: str = "tfidf") -
     for task, kind in tasks_of(grid.cells).items():
         names = next(cell.categories for cell in grid.cells if cell.axes["task"] == task)
         if kind in ("multiclass", "multilabel") or kind == "ner" and len(names) > 1:
-            tables.append(studies.category_table(grid, scores, task))
+            tables.append(category_table(grid, scores, task))
     drawn = list(drawings.of_scores(grid, scores)) if with_figures else []
     left_out: list[str] = []
     for corpus, part in by_corpus(grid).items():

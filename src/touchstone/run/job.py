@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DEV_METRIC = "dev/macro_f1"
+DEV_METRIC = "dev/score"
 
 
 def run_job(composed: DictConfig) -> float | None:
@@ -43,7 +43,7 @@ def run_job(composed: DictConfig) -> float | None:
 
     Returns
     -------
-    macro-F1 on the dev set, None without one: the only number that a sweeper which optimises ever
+    the main score on the dev set, None without one: the only number that a sweeper which optimises ever
     sees; test stays out of a search. In a grid over several tasks and classifiers a combination
     that does not fit (a tagger of entities for relations) is left out.
 
@@ -112,6 +112,7 @@ def _run_cell(
 ) -> float | None:
     started = time.time()
     from touchstone import pipeline, tracking
+    from touchstone.evaluate.headline import main_score
     from touchstone.generate.prompts import prompt_of
     from touchstone.llm.secrets import scrub
     from touchstone.pseudonyms import pseudonyms_of
@@ -150,11 +151,11 @@ def _run_cell(
             restricted=restricted,
             pseudonyms=pseudonyms_of(config.paths.cache) if restricted else None,
         )
-    f1 = cell.metrics["macro_f1"]
     log.info(
-        "%s: macro-F1 %.3f on %d test sentences, %.1f s",
+        "%s: %s %.3f on %d test sentences, %.1f s",
         run_name(config),
-        f1,
+        main_score(config.task.kind).title,
+        cell.metrics.get("score", float("nan")),
         cell.metrics["n_test"],
         time.time() - started,
     )

@@ -189,7 +189,7 @@ def _numbers(cell: Cell) -> dict[str, float]:
     """Return a cell's metrics by their names in the store: test/..., dev/..., n_... and llm/...
     (summed over its stages)."""
     values = {
-        name if name.startswith("n_") or "/" in name else f"test/{name}": value
+        name if name.startswith(("n_", "dev/", "site/", "subgroup/")) else f"test/{name}": value
         for name, value in cell.metrics.items()
     }
     for generated in cell.generated:

@@ -313,7 +313,7 @@ def close(failed: bool = False, interrupted: bool = False) -> int:
     if _current.store is None:
         return 0
     from touchstone import tracking
-    from touchstone.report.formats import screen as closing
+    from touchstone.report import closing
 
     store, parent = _current.store, _current.parent
     with tracking.telling_trouble(store):
@@ -325,7 +325,7 @@ def close(failed: bool = False, interrupted: bool = False) -> int:
 
 def _close(store: Store, parent: Parent, failed: bool, interrupted: bool) -> int:
     from touchstone import tracking
-    from touchstone.report.formats import screen as closing
+    from touchstone.report import closing
 
     runs = _of_this_configuration(
         [_settled(store, parent, run) for run in tracking.latest_children(store, parent.run_id)]

@@ -9,17 +9,19 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from touchstone.evaluate.headline import category_score, main_score
 from touchstone.evaluate.metrics import confusion
 from touchstone.report import reading
-from touchstone.report.comparisons import main_score
 from touchstone.report.figures import draw as figures
 from touchstone.report.figures.embedding import positions
 from touchstone.report.grid import Cell, Grid, taxonomy
 from touchstone.report.tables.captions import mixture_label, row_name, tasks_of
+from touchstone.report.tables.categories import settings_of
 from touchstone.report.tables.curves import curves
+from touchstone.report.tables.entries import entry_of
 from touchstone.report.tables.layout import Entry
 from touchstone.report.tables.quality import Made, quality_figure
-from touchstone.report.tables.scores import CATEGORY, entry_of, score_panels, settings_of
+from touchstone.report.tables.scores import score_panels
 
 Drawing = tuple[str, str, Figure]  # name, caption, figure
 
@@ -94,7 +96,7 @@ def gain_figure(grid: Grid, scores: pd.DataFrame, task: str) -> Figure | None:
         rows = []
         for cell in members:
             for category in cell.categories:
-                entry = entry_of(scores, cell, CATEGORY, category)
+                entry = entry_of(scores, cell, category_score(category))
                 if not np.isnan(entry.change):
                     rows.append(
                         (

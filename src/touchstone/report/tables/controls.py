@@ -3,21 +3,20 @@ whose labels mean nothing.
 
 Repeated gold has the size of the mixture and nothing new in it; shuffled labels have its text and
 no knowledge. A mixture that is no better than its controls owes its gain to size or to wording.
-Paired tests as against gold; see evaluate/tests.py.
+Paired tests as against gold; see evaluate/compare.py.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
 from touchstone.evaluate.compare import compare
-from touchstone.report.comparisons import PRINT, SEED, Effort, main_score, of_cell
+from touchstone.evaluate.headline import main_score
+from touchstone.report.comparisons import N_RESAMPLES, generator, of_cell
 from touchstone.report.grid import Cell, Grid
 from touchstone.report.tables.captions import grouped, mixture_label
 from touchstone.report.tables.layout import Column, Entry, Row, Table
 
 
-def control_table(grid: Grid, effort: Effort = PRINT) -> Table | None:
+def control_table(grid: Grid, n_resamples: int = N_RESAMPLES) -> Table | None:
     """Return each mixture against the controls that explain it by size or wording alone; None
     without controls or their mixtures.
 
@@ -35,11 +34,9 @@ def control_table(grid: Grid, effort: Effort = PRINT) -> Table | None:
         for control in [cell for cell in family if _control(cell)]:
             for cell in [one for one in family if _explained_by(one, control)]:
                 counts = {"mixture": of_cell(cell), "control": of_cell(control)}
-                effort_ = {
-                    "n_resamples": effort.n_resamples,
-                    "n_permutations": effort.n_permutations,
-                }
-                table = compare(counts, "control", rng=np.random.default_rng(SEED), **effort_)
+                table = compare(
+                    counts, "control", rng=generator(), n_resamples=n_resamples, tested=("f1",)
+                )
                 score = main_score(cell.kind)
                 table = table[
                     (table["scope"] == score.scope) & (table["metric"] == score.metric)

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from touchstone.evaluate.headline import main_score
 from touchstone.evaluate.learning import GoldEquivalent, gold_equivalent
 from touchstone.report import reading
-from touchstone.report.comparisons import PRINT, SEED, Effort, main_score, of_cell
+from touchstone.report.comparisons import N_RESAMPLES, generator, of_cell
 from touchstone.report.grid import Cell, Grid
 from touchstone.report.tables.captions import caption, grouped, mixture_label, notes
+from touchstone.report.tables.entries import entry_of
 from touchstone.report.tables.layout import Column, Entry, Row, Table, count, word
-from touchstone.report.tables.scores import entry_of
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def curve_table(grid: Grid, scores: pd.DataFrame) -> Table:
                     Row((curve.name, "none"), {label: entry_of(scores, without, score)}, curve.name)
                 )
     titles = {curve.kind: main_score(curve.kind).title for curve in found}
-    told = f"{', '.join(dict.fromkeys(titles.values()))} on the test set. {caption(grid, scores)}"
+    told = f"{', '.join(dict.fromkeys(titles.values()))} on the test set. {caption(grid)}"
     heads = ("Curve", "Gold allowed")
     return Table(
         f"{grid.study}_curve",
@@ -111,7 +112,7 @@ def curve_table(grid: Grid, scores: pd.DataFrame) -> Table:
     )
 
 
-def equivalent_table(grid: Grid, scores: pd.DataFrame, effort: Effort = PRINT) -> Table:
+def equivalent_table(grid: Grid, scores: pd.DataFrame, n_resamples: int = N_RESAMPLES) -> Table:
     """Return how many gold sentences each mixture is worth, read off the curve of gold alone, with
     an interval."""
     columns = (
@@ -125,7 +126,7 @@ def equivalent_table(grid: Grid, scores: pd.DataFrame, effort: Effort = PRINT) -
     for curve in curves(grid):
         for label, cells in curve.mixtures.items():
             for n, cell in sorted(cells.items()):
-                worth = equivalent(curve, cell, effort)
+                worth = equivalent(curve, cell, n_resamples)
                 runs = (cell.run_id, *(gold.run_id for gold in curve.gold.values()))
                 entries = {
                     "n_gold": count(n, cell.run_id),
@@ -166,7 +167,7 @@ def equivalent_table(grid: Grid, scores: pd.DataFrame, effort: Effort = PRINT) -
     )
 
 
-def equivalent(curve: Curve, cell: Cell, effort: Effort = PRINT) -> GoldEquivalent:
+def equivalent(curve: Curve, cell: Cell, n_resamples: int = N_RESAMPLES) -> GoldEquivalent:
     """Return how many gold sentences a cell is worth on a curve."""
     score = main_score(curve.kind)
     measured = {float(n): of_cell(gold) for n, gold in curve.gold.items()}
@@ -175,8 +176,8 @@ def equivalent(curve: Curve, cell: Cell, effort: Effort = PRINT) -> GoldEquivale
         measured,
         of_cell(cell),
         name,
-        rng=np.random.default_rng(SEED),
-        n_resamples=effort.n_resamples,
+        rng=generator(),
+        n_resamples=n_resamples,
     )
 
 

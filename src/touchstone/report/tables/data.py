@@ -22,7 +22,7 @@ from touchstone.evaluate.quality.distributions import ALL, label_sets, lengths, 
 from touchstone.evaluate.quality.table import MEASURES
 from touchstone.mixture import DROPS
 from touchstone.report import reading
-from touchstone.report.comparisons import PRINT, SEED
+from touchstone.report.comparisons import N_RESAMPLES, generator
 from touchstone.report.grid import Grid, taxonomy
 from touchstone.report.tables.captions import HEADS, varying
 from touchstone.report.tables.layout import Column, Entry, Row, Table, count
@@ -323,7 +323,7 @@ def _kappa_interval(
     )
     codes = codes.reshape(len(views), -1)
     clusters, n = pd.factorize(pd.Series(unit))[0], len(set(unit))
-    weights = resamples(n, PRINT.n_resamples, np.random.default_rng(SEED)).astype(float)
+    weights = resamples(n, N_RESAMPLES, generator()).astype(float)
     k, draws = len(values), []
     for first in range(len(views)):
         for second in range(first + 1, len(views)):

@@ -7,7 +7,7 @@ Every format is a thin layer over this (latex.py, html.py, plain.py); none compu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -71,13 +71,21 @@ class Entry:
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its key in sidecar and CSV, its title, the group that it stands under, and what its
-    entries show besides the number."""
+    """A column.
+
+    Attributes
+    ----------
+    key : in sidecar and CSV.
+    title, group : its head, and the head above it that it shares with others.
+    second : what its entries show besides the number: interval | change | ''.
+    rank : 0 is in every table; where a page or console is narrow 2 is left out first, then 1.
+    """
 
     key: str
     title: str
     group: str = ""
-    second: str = ""  # interval | change | ''
+    second: str = ""
+    rank: int = 0
 
 
 @dataclass(frozen=True)
@@ -119,6 +127,11 @@ class Table:
             else:
                 out.append((column.group, 1))
         return out
+
+
+def slim(table: Table, rank: int = 0) -> Table:
+    """Return the table without the columns above a rank."""
+    return replace(table, columns=tuple(one for one in table.columns if one.rank <= rank))
 
 
 def labels_shown(table: Table) -> list[tuple[str, ...]]:

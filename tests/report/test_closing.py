@@ -13,8 +13,8 @@ from rich.console import Console
 
 from touchstone import tracking
 from touchstone.errors import UserError
-from touchstone.report import comparisons, reading
-from touchstone.report.formats import screen as closing
+from touchstone.report import closing, comparisons, reading
+from touchstone.report.formats import screen as format_of
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def screen(monkeypatch):
     """What is printed, in a pipe of no known width."""
     monkeypatch.delenv("COLUMNS", raising=False)
     out = io.StringIO()
-    monkeypatch.setattr(closing, "console_of", lambda: Console(file=out, width=closing.WIDTH))
+    monkeypatch.setattr(format_of, "console_of", lambda: Console(file=out, width=format_of.WIDTH))
     return out
 
 
@@ -40,11 +40,11 @@ def test_each_task_is_a_table_with_interval_change_and_mark(sweep, screen):
         r"gold_silver +\d,\d{3} .*0\.\d{3} +\[0\.\d{3}, 0\.\d{3}\] +\+0\.\d{3} \*", text
     )
     assert re.search(
-        r"ad_multiclass, tfidf_logreg, guideline, claude, gold of 10 patients, 2 seeds, 1,153 test sentences",
+        r"ad_multiclass, tfidf_logreg, guideline, claude, gold of 10 patients, 3 draws, 1,153 test sentences",
         " ".join(text.split()),
     )
     assert (
-        "paired permutation test over test patients, Holm-corrected over 5 comparisons"
+        "paired permutation test over test patients (all swaps enumerated), Holm-corrected over 5 comparisons"
         in " ".join(text.split())
     )
 
@@ -52,7 +52,7 @@ def test_each_task_is_a_table_with_interval_change_and_mark(sweep, screen):
 def test_the_table_fits_100_columns_without_cutting_a_name(sweep, screen):
     store, parent, runs = sweep
     closing.show_sweep(store, parent, runs)
-    table = screen.getvalue().partition("* p < 0.05")[0]
+    table = screen.getvalue().partition("Brackets")[0]
     assert max(map(len, table.splitlines())) <= 100 and "…" not in table
     for name in ("gold", "bronze", "gold_silver", "gold_bronze"):
         assert re.search(rf"^ *{name} ", table, re.M)
@@ -61,12 +61,12 @@ def test_the_table_fits_100_columns_without_cutting_a_name(sweep, screen):
 def test_a_narrow_console_leaves_out_precision_and_recall_first(sweep, screen, monkeypatch):
     store, parent, runs = sweep
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr(closing, "console_of", lambda: Console(file=screen, width=80))
+    monkeypatch.setattr(format_of, "console_of", lambda: Console(file=screen, width=80))
     closing.show_sweep(store, parent, runs)
     assert (
         "macro F1" in screen.getvalue()
         and "macro P" not in screen.getvalue()
-        and "…" not in screen.getvalue().partition("* p")[0]
+        and "…" not in screen.getvalue().partition("Brackets")[0]
     )
 
 
@@ -100,6 +100,17 @@ def test_the_parent_run_keeps_the_table_and_a_figure(sweep):
         and "gold_silver" in figure
         and "ad_multiclass, macro F1" in figure
     )
+    metrics, cells = run.data.metrics, {one.info.run_id: one for one in runs}
+    for task in ("ad_binary", "ad_multiclass"):
+        of_task = table[(table["task"] == task) & table["score"].notna()]
+        assert metrics[f"best/{task}"] == of_task["score"].max()
+    described = run.data.tags["mlflow.note.content"]
+    assert "### ad_multiclass, tfidf_logreg" in described and "| gold_silver |" in described
+    for row in table[table["vs_gold"].notna()].to_dict("records"):
+        logged = store.client.get_run(row["run_id"]).data.metrics
+        for name in ("score", "score_low", "score_high", "vs_gold", "vs_gold_low", "p_holm"):
+            assert logged[f"test/{name}"] == row[name], name
+    assert len(cells) == 8
 
 
 def test_a_fault_in_scoring_leaves_the_plain_scores_and_is_told(sweep, screen, monkeypatch):
@@ -130,10 +141,10 @@ def test_a_single_run_shows_its_row(sweep, screen):
 
 def test_a_pipe_without_a_width_is_100_columns(monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
-    monkeypatch.setattr(closing.sys, "stdout", io.StringIO())
-    assert closing.console_of().width == 100
+    monkeypatch.setattr(format_of.sys, "stdout", io.StringIO())
+    assert format_of.console_of().width == 100
     monkeypatch.setenv("COLUMNS", "120")
-    assert closing.console_of().width == 120 and os.environ["COLUMNS"] == "120"
+    assert format_of.console_of().width == 120 and os.environ["COLUMNS"] == "120"
 
 
 def test_the_summary_has_a_row_for_every_run(sweep):
@@ -142,7 +153,7 @@ def test_the_summary_has_a_row_for_every_run(sweep):
     assert (
         isinstance(table, pd.DataFrame)
         and len(table) == len(runs)
-        and table["test/macro_f1"].notna().sum() == 7
+        and table["test/score"].notna().sum() == 7
     )
 
 
