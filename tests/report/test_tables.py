@@ -242,8 +242,8 @@ def test_csv_holds_full_numbers_under_documented_columns(study, files):
         row["value"] == entry.value and row["low"] == entry.low and row["run_id"] == entry.runs[0]
     )
     assert (
-        frame[frame["word"] == "missing"]["value"].isna().all()
-        and (frame["word"] == "missing").any()
+        frame[frame["word"] == "not recorded"]["value"].isna().all()
+        and (frame["word"] == "not recorded").any()
     )
 
 
