@@ -8,11 +8,12 @@ import pytest
 from grid import table
 from report_store import composed
 
+from touchstone.configuration import checked
 from touchstone.controls import rarest_labels
 from touchstone.errors import UserError
 from touchstone.matching import matching
 from touchstone.mixture import compose
-from touchstone.schema import MixtureConfig, SourceMix, checked
+from touchstone.schema import MixtureConfig, SourceMix
 
 
 def _rows(counts: dict[str, int], words: int, source: str = "gold", start: int = 0):

@@ -8,9 +8,9 @@ import pytest
 from grid import table
 from report_store import composed
 
+from touchstone.configuration import checked
 from touchstone.data.split import scarce_gold
 from touchstone.pipeline import run_cell
-from touchstone.schema import checked
 
 FEW = ("task.gold_patients=3", "seeds=3", "paths.cache={}")
 

@@ -29,6 +29,7 @@ from touchstone.evaluate.headline import score
 from touchstone.evaluate.headline import values as scores_of
 from touchstone.evaluate.sites import score_sites, split_off
 from touchstone.evaluate.subgroups import subgroup_metrics, subgroup_table
+from touchstone.folds import Fold, fold_table, folds_of, pooled
 from touchstone.generate import stages
 from touchstone.generate.foreign import expert_scores, from_files
 from touchstone.generate.prompts import prompt_of
@@ -96,18 +97,37 @@ class Repetition:
 
 
 def run_cell(config: Config) -> Cell:
-    """Run one cell.
+    """Run one cell: once, or for each fold of a cross-validation.
 
     Raises
     ------
     UserError Anything a user can mend. PendingRequests and EstimateOnly are raised after every
         stage of the cell has been asked, so that one command exports or estimates all of them.
     """
+    parts: list[tuple[Fold, Cell]] = []
+    held: list[PendingRequests | EstimateOnly] = []
+    folds = folds_of(config)
+    for fold in folds:
+        log.info("fold %d of %d", fold.number, fold.of)
+        try:
+            parts.append((fold, run_split(fold.config, fold.cut)))
+        except (PendingRequests, EstimateOnly) as stop:
+            held.append(stop)
+    raise_held(held)
+    return over_folds(config, parts) if folds else run_split(config)
+
+
+def run_split(config: Config, cut: tuple[int, int] | None = None) -> Cell:
+    """Read, split, generate, mix, fit, predict, score: one split of the corpus.
+
+    Parameters
+    ----------
+    cut : the fold of the patients that is the test set, see `split.assign_splits`.
+    """
     limit_threads(config.threads)
-    taxonomy = taxonomy_of(config.taxonomy)
-    kind = config.task.kind
-    gold = read_gold(config.corpus, config.task, taxonomy, config.paths.data, config.paths.cache)
-    gold, sites = read_sites(gold, config.corpus, config.task, taxonomy, config.paths.data)
+    taxonomy, paths = taxonomy_of(config.taxonomy), config.paths
+    gold = read_gold(config.corpus, config.task, taxonomy, paths.data, paths.cache, cut)
+    gold, sites = read_sites(gold, config.corpus, config.task, taxonomy, paths.data)
     train = drawn_gold(gold, config)  # the first draw: what prompts may show, its rest is the pool
     dev, test = gold.part("dev"), gold.part("test")
     log.info(
@@ -117,41 +137,18 @@ def run_cell(config: Config) -> Cell:
         len(test),
         config.corpus.name,
     )
-
     generated = generate(config, taxonomy, gold, train, test, sites)
     if asks_directly(config):
-        test = test[
-            sample_test(test, config.task.llm_test_sentences, config.task.split_seed)
-        ].reset_index(drop=True)
-        repetitions = [
-            Repetition(
-                None,
-                pd.concat(
-                    [
-                        ask_directly(asked, generated[stage].dataset.frame, taxonomy, kind)
-                        for stage, asked in {"zero_shot": test, **_by_stage(sites)}.items()
-                    ],
-                    ignore_index=True,
-                ),
-                None,
-                (),
-            )
+        chosen = sample_test(test, config.task.llm_test_sentences, config.task.split_seed)
+        test = test[chosen].reset_index(drop=True)
+        answers = [
+            ask_directly(asked, generated[stage].dataset.frame, taxonomy, config.task.kind)
+            for stage, asked in {"zero_shot": test, **_by_stage(sites)}.items()
         ]
+        repetitions = [Repetition(None, pd.concat(answers, ignore_index=True), None, ())]
     else:
-        sources = {
-            name: made.dataset.frame
-            for name, made in generated.items()
-            if name in ("silver", "bronze")
-        }
-        trusted = (
-            stages.agreeing(
-                generated["bronze"].dataset, generated["round_trip"].dataset, taxonomy.primary
-            )
-            if "round_trip" in generated
-            else None
-        )
         everywhere = pd.concat([test, *sites.values()], ignore_index=True) if sites else test
-        repetitions = repeat(config, taxonomy, gold, sources, dev, everywhere, trusted)
+        repetitions = repeat(config, taxonomy, gold, generated, dev, everywhere)
     made = tuple(generated.values())
     return assemble(config, taxonomy, gold, dev, test, made, repetitions, sites)
 
@@ -264,10 +261,15 @@ def generate(
             lambda: stages.round_trip(setting, made["bronze"].dataset),
             made["bronze"].dataset.frame,
         )
+    raise_held(held)
+    return made
+
+
+def raise_held(held: Sequence[PendingRequests | EstimateOnly]) -> None:
+    """Raise what was kept until every part had been asked, as one."""
     for kind in (PendingRequests, EstimateOnly):
         if stops := [stop for stop in held if isinstance(stop, kind)]:
             raise kind.merged(stops)
-    return made
 
 
 def rest_of_train(frame: pd.DataFrame, train: pd.DataFrame, config: Config) -> pd.DataFrame:
@@ -345,16 +347,22 @@ def repeat(
     config: Config,
     taxonomy: Taxonomy,
     gold: Gold,
-    sources: Mapping[str, pd.DataFrame],
+    generated: Mapping[str, Generated],
     dev: pd.DataFrame,
     test: pd.DataFrame,
-    trusted: list[str] | None,
 ) -> list[Repetition]:
     """Run the repetitions of a cell: each has its own draw of the gold, its own samples of the
     other sources and its own initialisation; the test set stays.
 
     A classifier in which nothing is drawn is fitted once for each training set.
     """
+    sources = {
+        name: generated[name].dataset.frame for name in ("silver", "bronze") if name in generated
+    }
+    trusted = None
+    if "round_trip" in generated:
+        written, again = generated["bronze"].dataset, generated["round_trip"].dataset
+        trusted = stages.agreeing(written, again, taxonomy.primary)
     repetitions: list[Repetition] = []
     for seed in range(config.seed, config.seed + config.seeds):
         mixed = mix(config, taxonomy, drawn_gold(gold, config, seed), sources, test, trusted, seed)
@@ -612,6 +620,50 @@ def _never_seen(repetitions: Sequence[Repetition]) -> list[str]:
             f"no training example of {category}{where}: it is never predicted, and its F1 is 0"
         )
     return told
+
+
+def over_folds(config: Config, parts: Sequence[tuple[Fold, Cell]]) -> Cell:
+    """Return the cells of all folds as one: scored on their predictions together, with the scores
+    of each fold and their mean beside it; what a cell shows of one training set is the first's."""
+    taxonomy, kind = taxonomy_of(config.taxonomy), config.task.kind
+    (_, first), cells = parts[0], [cell for _, cell in parts]
+    predictions = pooled([(fold, cell.predictions) for fold, cell in parts])
+    values, tables = score(predictions, targets.categories(kind, taxonomy), kind)
+    tables = {**first.tables, **tables}
+    tables["folds"] = fold_table({fold.number: cell.metrics for fold, cell in parts})
+    for name in ("quarantine", "asked"):
+        if name in tables:
+            tables[name] = pd.concat([cell.tables[name] for cell in cells], ignore_index=True)
+    means = tables["folds"].query("fold == 'mean'").set_index("metric")["value"]
+    values |= {name: means[name] for name in means.index if name.startswith(("n_train", "dev/"))}
+    values |= {f"folds/{name}": value for name, value in means.items() if name in values}
+    values["n_test"] = float(predictions["example_id"].nunique())
+    datasets = {
+        context: dataset(
+            pooled(
+                [(fold, cell.datasets[context].frame) for fold, cell in parts],
+                shared=context != "test",
+            ),
+            first.datasets[context].name,
+        )
+        for context in first.datasets
+    }
+    shown = "f1" if kind in ("binary", "relation", "ner") else "macro_f1"
+    told = (
+        f"{len(parts)} folds: the row is scored on the predictions of all folds together; the mean "
+        f"over folds, as the papers report it, is {shown} {means[shown]:.3f}"
+    )
+    warnings = (told, *(warning for cell in cells for warning in cell.warnings))
+    generated = {made.dataset.digest: made for cell in cells for made in cell.generated}
+    return Cell(
+        values,
+        predictions,
+        tables,
+        datasets,
+        tuple(generated.values()),
+        first.model,
+        tuple(dict.fromkeys(warnings)),
+    )
 
 
 def _asked(

@@ -235,6 +235,9 @@ class TaskConfig:
     llm_test_sentences: Optional[int] = key(None, at_least(1, OR_ALL))
     # columns of the gold by which scores are told apart: [sex, service, age_band]
     subgroups: List[str] = field(default_factory=list)
+    # cross-validation as one row: all (the published folds), a number (of parts of the patients), or
+    # null for one split
+    folds: Optional[str] = None
     positive: str = ""  # relation: the label whose F1 is reported; '' = the only category
 
 

@@ -6,9 +6,9 @@ import pytest
 from grid import DATA
 from report_store import composed
 
+from touchstone.configuration import checked
 from touchstone.data.corpus import read_gold
 from touchstone.pipeline import drawn_gold, generate
-from touchstone.schema import checked
 from touchstone.taxonomy import taxonomy_of
 
 

@@ -58,8 +58,9 @@ def read_gold(
     taxonomy: Taxonomy,
     data_folder: str | None,
     cache: str | Path,
+    fold: tuple[int, int] | None = None,
 ) -> Gold:
-    """Read a corpus's expert labels and split them.
+    """Read a corpus's expert labels and split them; `fold` as in `assign_splits`.
 
     Raises
     ------
@@ -78,7 +79,7 @@ def read_gold(
         "gold": asdict(gold),
         "files": digests,
         "categories": list(taxonomy.ids),
-        "split": [task.test_fraction, task.dev_fraction, task.split_seed],
+        "split": [task.test_fraction, task.dev_fraction, task.split_seed, *(fold or ())],
         **_code(corpus.gold.reader),
     }
     restricted = corpus.access == "restricted"
@@ -91,6 +92,7 @@ def read_gold(
             test_fraction=task.test_fraction,
             dev_fraction=task.dev_fraction,
             seed=task.split_seed,
+            fold=fold,
         )
         return frame, counted
 

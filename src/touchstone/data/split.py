@@ -17,7 +17,12 @@ DRAWS = 200  # seeded random splits, of which the most balanced one is taken
 
 
 def assign_splits(
-    frame: pd.DataFrame, *, test_fraction: float, dev_fraction: float, seed: int
+    frame: pd.DataFrame,
+    *,
+    test_fraction: float,
+    dev_fraction: float,
+    seed: int,
+    fold: tuple[int, int] | None = None,
 ) -> pd.DataFrame:
     """Fill the `split` column of an example table by patient.
 
@@ -32,6 +37,8 @@ def assign_splits(
     test_fraction, dev_fraction : of patients, rounded; at least one patient each where the fraction
         is not 0.
     seed : of the draws.
+    fold : (k, n): the test patients are the k-th (from 1) of n parts of all patients, equal in
+        number up to one; `test_fraction` is not used, dev is drawn from the rest.
 
     Raises
     ------
@@ -39,6 +46,8 @@ def assign_splits(
         If there are too few patients to fill every part.
     """
     frame = frame.copy()
+    if fold is not None:
+        return _fold(frame, *fold, dev_fraction, seed)
     published = frame["split"] != ""
     if published.all():
         if dev_fraction and not (frame["split"] == "dev").any():
@@ -132,10 +141,32 @@ def _draw(frame: pd.DataFrame, fractions: dict[str, float], seed: int) -> dict[s
         raise UserError(
             f"{len(patients)} patients cannot be split into {' + '.join(f'{n} {name}' for name, n in sizes.items())} and at least 1 train"
         )
+    names = [name for name, size in sizes.items() for _ in range(size)]
+    return _balanced(frame, patients, names + ["train"] * (len(patients) - len(names)), seed)
+
+
+def _fold(frame: pd.DataFrame, k: int, n: int, dev_fraction: float, seed: int) -> pd.DataFrame:
+    """Split for one fold of cross-validation; the parts are the same for every k."""
+    patients = np.array(sorted(frame["patient_id"].unique()), dtype=object)
+    if n > len(patients):
+        raise UserError(f"{len(patients)} patients cannot be cut into {n} folds; use fewer")
+    parts = _balanced(frame, patients, [str(i % n + 1) for i in range(len(patients))], seed)
+    part = frame["patient_id"].map(parts).to_numpy()
+    frame["split"] = np.where(part == str(k), "test", "train")
+    if dev_fraction:
+        train = frame[frame["split"] == "train"]
+        drawn = _draw(train, {"dev": dev_fraction}, seed)
+        frame.loc[train.index, "split"] = train["patient_id"].map(drawn).to_numpy()
+    return frame
+
+
+def _balanced(
+    frame: pd.DataFrame, patients: np.ndarray, parts: list[str], seed: int
+) -> dict[str, str]:
+    """Assign `parts` to patients, in the draw whose categories are spread most evenly."""
     counts = _category_counts(frame, patients)
     overall = counts.sum(axis=0) / counts.sum()
-    names = [name for name, size in sizes.items() for _ in range(size)]
-    names = np.array(names + ["train"] * (len(patients) - len(names)), dtype=object)
+    names = np.array(parts, dtype=object)
     random = np.random.default_rng([seed, 0])
     best, best_distance = names, np.inf
     for _ in range(DRAWS):

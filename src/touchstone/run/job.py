@@ -236,8 +236,14 @@ def cell_key(config: Config) -> str:
     """Return the digest that names a cell: what decides its result (`configuration.identity`), the
     corpus files, and the code that runs it."""
     from touchstone.data.corpus import input_digests
+    from touchstone.folds import folds_of
 
-    inputs = input_digests(config.corpus, config.paths.data)
+    folds = folds_of(config)
+    corpora = [fold.config.corpus for fold in folds] if folds else [config.corpus]
+    inputs: dict[str, Any] = {
+        f"{number}": input_digests(corpus, config.paths.data)
+        for number, corpus in enumerate(corpora, start=1)
+    }
     for source in ("silver", "bronze"):
         path = getattr(config.mixture, source).corrections
         if path and Path(path).is_file():  # one that is not there is told when it is read
