@@ -1,4 +1,4 @@
-# make run | make test | make ui | make lint | make clean: each makes the environment first where it is missing
+# make run | make test | make test-fast | make ui | make lint | make clean: each makes the environment first where it is missing
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 EXTRAS := minilm,formats,crf,noise,constrained,joblib,submitit,optuna,ray,server,docs,test
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: env run test test-slow ui lint docs clean bench bench-llm bench-stats
+.PHONY: env run test test-fast test-slow ui lint docs clean bench bench-llm bench-stats
 
 env: $(STAMP)
 
@@ -16,6 +16,10 @@ run: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term -m "not slow"
 	@$(BIN)/python -m coverage report --fail-under=85 > /dev/null || { echo "branch coverage of src is under 85 %"; exit 1; }
+
+# Everything but tests/end_to_end, which start the command dozens of times.
+test-fast: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" --ignore tests/end_to_end
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow

@@ -1,4 +1,4 @@
-"""The grid's one entry point: `python run.py mixture=gold`, `python run.py -m
+"""`touchstone run` for a checkout: `python run.py mixture=gold`, `python run.py -m
 mixture=gold,gold_silver` (Hydra overrides)."""
 
 import sys
@@ -8,7 +8,7 @@ sys.path.insert(
     0, str(Path(__file__).resolve().parent / "src")
 )  # a checkout runs without installation
 
-from touchstone.run.console import main
+from touchstone.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(["run", *sys.argv[1:]], program="python run.py"))

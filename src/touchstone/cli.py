@@ -1,5 +1,5 @@
-"""The `touchstone` command: everything that is not a run of the grid. Each subcommand is declared
-by the module that does the work.
+# PYTHON_ARGCOMPLETE_OK: shells ask this command what may follow (see completion.py)
+"""The `touchstone` command: each subcommand is declared by the module that does the work.
 
 A subcommand's module has `add_cli(subparsers)`, which adds its parser and sets `run`, a function
 from the parsed arguments to an exit status. Only the module of the command that was typed is
@@ -18,9 +18,17 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from touchstone import __version__, commands, completion
 from touchstone.errors import no_such
 
+COMPLETING = "_ARGCOMPLETE"  # set by the shell that asks what may follow
+
 COMMANDS = {
+    "run": (
+        "touchstone.run.console",
+        "run cells of the grid: touchstone run -m mixture=gold,silver",
+    ),
+    "init": ("touchstone.run.init", "make a project of your own that runs at once"),
     "table": (
         "touchstone.report.command",
         "the paper's tables of a study, as LaTeX, Markdown, CSV and HTML",
@@ -44,10 +52,20 @@ COMMANDS = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, program: str = "touchstone run") -> int:
     """Run a subcommand and return its exit status: 0, 1 after an error, 2 for a command line that
-    cannot be read."""
+    cannot be read.
+
+    Parameters
+    ----------
+    program : how printed commands call the one that runs cells.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["run"] and not os.environ.get(COMPLETING):
+        os.environ[commands.PROGRAM] = program
+        from touchstone.run.console import main as run_cells  # brings Hydra, which reads the rest
+
+        return run_cells(given[1:])
     arguments = [argument for argument in given if argument != "debug=true"]
     if arguments != given:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # the process that `reproduce` starts reads it too
@@ -75,8 +93,13 @@ def _run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="touchstone", description="What is LLM-made training data worth for a clinical model?"
     )
-    parser.epilog = "To run cells of the grid: python run.py (see the README). debug=true shows the traceback of an error."
+    parser.epilog = (
+        "touchstone COMMAND --help says more. debug=true shows the traceback of an error."
+    )
+    parser.add_argument("--version", action="version", version=f"touchstone {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
+    if os.environ.get(COMPLETING):
+        completion.complete(parser, subparsers, COMMANDS)
     chosen = arguments[0] if arguments else ""
     if chosen in COMMANDS:
         importlib.import_module(COMMANDS[chosen][0]).add_cli(subparsers)
@@ -91,7 +114,3 @@ def _run(arguments: Sequence[str]) -> int:
             return 0
     parsed = parser.parse_args(arguments)
     return parsed.run(parsed) or 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

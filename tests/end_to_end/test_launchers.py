@@ -149,7 +149,7 @@ def test_slurm_is_asked_for_an_array_with_time_memory_and_partition(basic, tmp_p
 
 @pytest.mark.skipif(
     importlib.util.find_spec("ray") is None,
-    reason="ray is not installed: pip install 'touchstone[ray]'",
+    reason="ray is not installed: pip install 'touchstone-nlp[ray]'",
 )
 def test_ray_runs_six_cells_as_tasks(basic, tmp_path):
     grid = ("-m", "mixture=gold,gold_bronze", "task.gold_patients=3,4,5", *SMALL)
@@ -164,7 +164,7 @@ def test_a_launcher_that_is_not_installed_says_what_to_install():
         "Unknown plugin class : 'hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher'"
     )
     assert explain(raised).startswith(
-        "hydra-ray-launcher is not installed: pip install 'touchstone[ray]'"
+        "hydra-ray-launcher is not installed: pip install 'touchstone-nlp[ray]'"
     )
 
 

@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.skipif(initdb() is None, reason="PostgreSQL (initdb) is not installed"),
     pytest.mark.skipif(
         importlib.util.find_spec("psycopg") is None,
-        reason="psycopg is not installed: pip install 'touchstone[server]'",
+        reason="psycopg is not installed: pip install 'touchstone-nlp[server]'",
     ),
 ]
 PASSWORD = "correct-horse-7-battery"
@@ -128,7 +128,7 @@ def test_a_server_that_stays_away_is_one_line_and_the_same_command_goes_on(
 def guarded(server, tmp_path_factory):
     """The same database behind users and passwords."""
     if importlib.util.find_spec("flask_wtf") is None:
-        pytest.skip("Flask-WTF is not installed: pip install 'touchstone[server]'")
+        pytest.skip("Flask-WTF is not installed: pip install 'touchstone-nlp[server]'")
     folder = tmp_path_factory.mktemp("guarded")
     (folder / "auth.ini").write_text(AUTH)
     secrets = {

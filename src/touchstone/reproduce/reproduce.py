@@ -13,44 +13,25 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from io import StringIO
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
+from touchstone.commands import run_command
 from touchstone.errors import UserError, no_such
-
-
-@dataclass(frozen=True)
-class Record:
-    """What a run holds of its cell.
-
-    Attributes
-    ----------
-    name : the run's name; run_id : its id.
-    config : the composed configuration as plain data.
-    scores : table of scope, category, metric, value.
-    digests : context (training, dev, test) -> content digest.
-    environment : python, platform, cpus, packages; `code` : digest of the package's files; `commit`
-        : git commit or None.
-    """
-
-    name: str
-    run_id: str
-    config: Mapping[str, Any]
-    scores: pd.DataFrame
-    digests: Mapping[str, str]
-    environment: Mapping[str, Any]
-    code: str
-    commit: str | None
+from touchstone.locks import claim, is_held
+from touchstone.private import private_folder
+from touchstone.reproduce.foreign import confined
+from touchstone.reproduce.record import Record, from_store, records_of, scores_table
 
 
 @dataclass(frozen=True)
@@ -66,67 +47,14 @@ class Verdict:
         return not self.drifted
 
 
-def from_store(run_id: str, store: str | None, root: Path = Path(".")) -> Record:
-    """Read the record of a finished cell from a tracking store.
-
-    Parameters
-    ----------
-    run_id : or an unambiguous beginning of it.
-    store : URI, path of a SQLite file, or a folder that holds `mlflow.db`; None = the project's own
-        (`mlflow/` below `root`).
-
-    Raises
-    ------
-    UserError
-        If there is no such store or run, the run is not a finished cell, or its artefacts are gone.
-    """
-    from touchstone import tracking
-
-    opened = tracking.open_existing(store or root / "mlflow")
-    run = tracking.find_run(opened, run_id)
-    if run.data.tags.get(tracking.KIND) != "cell" or run.info.status != "FINISHED":
-        kind = run.data.tags.get(tracking.KIND, "foreign")
-        raise UserError(
-            f"run {run_id} is a {kind} run with status {run.info.status}; only a finished cell can be reproduced"
-        )
-    folder = tracking.artifacts(opened, run)
-    return from_folder(folder, run.info.run_name, run.info.run_id, run.data.tags)
-
-
-def from_folder(folder: Path, name: str, run_id: str, tags: Mapping[str, str]) -> Record:
-    """Read a record from a run's artefacts and tags."""
-    missing = [
-        path
-        for path in ("config.yaml", "tables/scores.csv", "environment.json", "git.json")
-        if not (folder / path).exists()
-    ]
-    if missing:
-        raise UserError(
-            f"run {run_id}: its artefacts lack {', '.join(missing)}; the store and its artefact folder must be sent together"
-        )
-    git = json.loads((folder / "git.json").read_text())
-    return Record(
-        name=name,
-        run_id=run_id,
-        config=yaml.safe_load((folder / "config.yaml").read_text()),
-        scores=_scores((folder / "tables/scores.csv").read_text()),
-        digests={
-            key.rpartition(".")[2]: value
-            for key, value in tags.items()
-            if key.startswith("touchstone.dataset.")
-        },
-        environment=json.loads((folder / "environment.json").read_text()),
-        code=git.get("code") or "",
-        commit=git.get("commit"),
-    )
-
-
 def run_again(
     records: Sequence[Record],
     changes: Sequence[str] = (),
     *,
     data: str | None = None,
     recording: str | None = None,
+    sent: bool = False,
+    trust_code: bool = False,
 ) -> list[Record]:
     """Run cells again in one fresh process with an empty stage cache, offline, and return their new
     records.
@@ -136,15 +64,20 @@ def run_again(
     changes : overrides (`seed=1`) on top of the recorded configurations.
     data : folder of the corpora, where it is another one than recorded.
     recording : PATH[,PATH] of recorded LLM answers beside the shipped ones.
+    sent : whether the records are somebody else's: see foreign.py. `trust_code`: whether their code
+        may run.
 
     Raises
     ------
     UserError If a cell fails, or a change does not fit or names an LLM backend other than
         `recorded`; the message is the cell's.
     """
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        replayed = [recording, *_stored_answers(records, folder)]
+    if sent:
+        records = [
+            replace(one, config=confined(one.config, one.run_id, trust_code)) for one in records
+        ]
+    with scratch(".cache" if sent else records[0].config["paths"]["cache"]) as folder:
+        replayed = [recording, *([] if sent else _stored_answers(records, folder))]
         jobs = []
         for record in records:
             config = json.loads(json.dumps(record.config))
@@ -164,6 +97,7 @@ def run_again(
         (folder / "jobs.json").write_text(json.dumps(jobs))
         command = [
             sys.executable,
+            "-P",  # nothing is imported from the working folder: it may be somebody's bundle
             "-m",
             "touchstone.reproduce.reproduce",
             str(folder / "jobs.json"),
@@ -186,7 +120,7 @@ def run_again(
             record.name,
             "",
             result["config"],
-            _scores(result["scores"]),
+            scores_table(result["scores"]),
             result["digests"],
             result["environment"],
             result["code"],
@@ -194,6 +128,30 @@ def run_again(
         )
         for record, result in zip(records, results, strict=True)
     ]
+
+
+@contextmanager
+def scratch(cache: str | Path) -> Iterator[Path]:
+    """Give a folder for one reproduction inside the cache, where notes may lie: 0700, removed at the
+    end, and by the next reproduction where this one was killed."""
+    place = Path(cache).absolute() / "reproduce"
+    try:
+        private_folder(place)
+        for left in place.glob("*.lock"):
+            if not is_held(left):
+                shutil.rmtree(left.with_suffix(""), ignore_errors=True)
+                left.unlink(missing_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=place))  # 0700
+        lock = claim(f"{folder}.lock")
+    except OSError as error:
+        raise UserError(f"cannot write {place}: {error.strerror}") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        Path(f"{folder}.lock").unlink(missing_ok=True)
+        if lock is not None:
+            lock.release()
 
 
 def compare(before: Record, after: Record) -> Verdict:
@@ -291,18 +249,16 @@ def _stored_answers(records: Sequence[Record], folder: Path) -> list[Path]:
     return written
 
 
-def _scores(text: str) -> pd.DataFrame:
-    return pd.read_csv(StringIO(text), keep_default_na=False, na_values={"value": [""]})
-
-
 def _short(value: str | None) -> str:
     return (value or "none")[:12]
 
 
 def _source_path() -> str:
-    return os.pathsep.join(
-        [str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    )
+    """Return where the fresh process imports from: this package, and what the user's environment
+    names by absolute paths; an empty or relative entry would be the working folder."""
+    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    own = str(Path(__file__).resolve().parents[2])
+    return os.pathsep.join([own, *filter(os.path.isabs, inherited)])
 
 
 def _child(jobs: Path, done: Path) -> int:
@@ -322,7 +278,7 @@ def _child(jobs: Path, done: Path) -> int:
             if composed.llm.backend != "recorded":
                 backend = composed.llm.backend
                 raise UserError(
-                    f"llm.backend={backend}: recorded answers are replayed here and nothing is sent; to ask again: python run.py llm={backend}"
+                    f"llm.backend={backend}: recorded answers are replayed here and nothing is sent; to ask again: {run_command([f'llm={backend}'])}"
                 )
             cell = run_cell(checked(composed))
             results.append(
@@ -362,14 +318,15 @@ def add_cli(subparsers: Any) -> None:
     parser.add_argument(
         "--recording", help="PATH[,PATH] of recorded LLM answers beside the shipped ones"
     )
+    parser.add_argument(
+        "--trust-code", action="store_true", help="of a store or bundle that was sent: run its code"
+    )
     parser.set_defaults(run=_run_cli)
 
 
 def _run_cli(arguments: argparse.Namespace) -> int:
     recording = arguments.recording
     if arguments.bundle:
-        from touchstone.reproduce.bundle import records_of
-
         if arguments.run_id:
             arguments.changes.insert(0, arguments.run_id)
         records = records_of(arguments.bundle)
@@ -383,7 +340,14 @@ def _run_cli(arguments: argparse.Namespace) -> int:
     wrong = [change for change in arguments.changes if "=" not in change]
     if wrong:
         raise UserError(no_such("override", wrong[0], ["key=value"]))
-    again = run_again(records, arguments.changes, data=arguments.data, recording=recording)
+    again = run_again(
+        records,
+        arguments.changes,
+        data=arguments.data,
+        recording=recording,
+        sent=bool(arguments.bundle or arguments.store),
+        trust_code=arguments.trust_code,
+    )
     status = 0
     for before, after in zip(records, again, strict=True):
         verdict = compare(before, after)

@@ -227,7 +227,7 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:
         more = (
             " && pip install --no-deps hydra-ray-launcher==1.2.2" if plugin[2] == "ray" else ""
         )  # its cloudpickle is too old for joblib
-        return f"{plugin[1].replace('_', '-')} is not installed: pip install 'touchstone[{plugin[2]}]'{more}"
+        return f"{plugin[1].replace('_', '-')} is not installed: pip install 'touchstone-nlp[{plugin[2]}]'{more}"
     if isinstance(chain[0], OSError) and chain[0].errno == errno.ENOSPC:
         return f"{chain[0].filename or 'a file'}: no space left; free some, then the same command runs just what is missing"
     if (

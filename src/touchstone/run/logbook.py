@@ -300,7 +300,7 @@ def _log_model(store: Store, run_id: str, model: Any) -> None:
             loader_module="touchstone.models.serving",
             data_path=str(serving.save(model, Path(temporary))),
             signature=ModelSignature(inputs=Schema([ColSpec(DataType.string, "text")])),
-            pip_requirements=["touchstone"],
+            pip_requirements=["touchstone-nlp"],
         )
 
 

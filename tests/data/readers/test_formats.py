@@ -108,5 +108,5 @@ def test_a_missing_package_is_told_with_the_command_that_installs_it(monkeypatch
     name = next(one for one in SPANS | LABELS if one.startswith(name))
     read(name)
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(UserError, match=r"pip install 'touchstone\[formats\]'"):
+    with pytest.raises(UserError, match=r"pip install 'touchstone-nlp\[formats\]'"):
         read(name)

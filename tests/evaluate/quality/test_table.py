@@ -267,7 +267,8 @@ def test_without_cleanlab_one_line_says_how_to_get_it(monkeypatch, tables):
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(
-        UserError, match=r"need cleanlab, which is not installed: pip install 'touchstone\[noise\]'"
+        UserError,
+        match=r"need cleanlab, which is not installed: pip install 'touchstone-nlp\[noise\]'",
     ):
         label_errors(["a"], ["x"], ["d"], seed=0)
     table = quality(tables[0], tables[1], ["memory", "driving"])

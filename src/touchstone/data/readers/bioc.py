@@ -101,7 +101,7 @@ def _collection(path: Path) -> Any:
         from bioc import biocjson, biocxml
     except ImportError:
         raise UserError(
-            "corpus.gold.reader=bioc needs the package bioc: pip install 'touchstone[formats]'"
+            "corpus.gold.reader=bioc needs the package bioc: pip install 'touchstone-nlp[formats]'"
         ) from None
     try:
         if path.suffix == ".json":

@@ -78,7 +78,7 @@ def _cas(path: Path, options: Mapping[str, Any]) -> Any:
     except ImportError:
         raise UserError(
             "corpus.gold.reader=uima_cas needs the package dkpro-cassis: "
-            "pip install 'touchstone[formats]'"
+            "pip install 'touchstone-nlp[formats]'"
         ) from None
     try:
         if path.suffix == ".json":

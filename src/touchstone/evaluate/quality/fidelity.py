@@ -92,7 +92,7 @@ def label_errors(
         from cleanlab.filter import find_label_issues
     except ImportError:
         raise UserError(
-            "estimated label errors need cleanlab, which is not installed: pip install 'touchstone[noise]'"
+            "estimated label errors need cleanlab, which is not installed: pip install 'touchstone-nlp[noise]'"
         ) from None
     names, codes = np.unique(np.array(labels, dtype=str), return_inverse=True)
     if len(names) < 2:

@@ -22,7 +22,7 @@ from transformers import LogitsProcessor
 from touchstone.errors import UserError
 from touchstone.llm.protocol import Request
 
-CONSTRAINED = find_spec("llguidance") is not None  # pip install touchstone[constrained]
+CONSTRAINED = find_spec("llguidance") is not None  # pip install touchstone-nlp[constrained]
 
 
 @dataclass

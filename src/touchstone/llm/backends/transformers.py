@@ -70,7 +70,7 @@ def answer(asked: Mapping[str, Request], store: Store, llm: LLMConfig, progress:
         model = replace(model, guide=None)
     elif model.guide is None and any(request.schema is not None for request in asked.values()):
         found.notes.append(
-            "the JSON schema is told to the model and checked, not enforced: pip install 'touchstone[constrained]' enforces it"
+            "the JSON schema is told to the model and checked, not enforced: pip install 'touchstone-nlp[constrained]' enforces it"
         )
     items = []
     for key, request in asked.items():

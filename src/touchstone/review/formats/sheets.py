@@ -168,7 +168,7 @@ def _openpyxl() -> Any:
         import openpyxl
     except ImportError as error:
         raise UserError(
-            "XLSX needs the package openpyxl: pip install 'touchstone[office]'; or take CSV"
+            "XLSX needs the package openpyxl: pip install 'touchstone-nlp[office]'; or take CSV"
         ) from error
     return openpyxl
 
