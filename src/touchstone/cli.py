@@ -48,6 +48,10 @@ COMMANDS = {
         "export, import or verify recorded LLM answers",
     ),
     "fetch": ("touchstone.data.fetch", "download a public corpus from its publisher and verify it"),
+    "inspect": (
+        "touchstone.data.inspection",
+        "what a file of labels is, what is odd in it, and the YAML that reads it",
+    ),
     "cache": ("touchstone.cache", "list, prune or verify the stage cache"),
 }
 

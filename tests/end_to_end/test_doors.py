@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from touchstone.configuration import checked
 from touchstone.errors import UserError
 from touchstone.pipeline import run_cell
 from touchstone.run.conf_files import composed
-from touchstone.schema import checked
 
 SAYS = {
     "cognitive_impairment": "forgets names again",

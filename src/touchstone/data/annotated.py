@@ -219,7 +219,7 @@ def _settled(
     named = []
     for mention in document.mentions:
         kept = [name for name in mention.attributes if name.partition("=")[0] in files.attributes]
-        unused.update(name for name in mention.attributes if name not in kept)
+        unused.update(name.partition("=")[0] for name in mention.attributes if name not in kept)
         word = "/".join([mention.type, *sorted(kept)])
         category = category_of(word, words, document.where)
         if category != NONE:
@@ -290,6 +290,6 @@ def _say(files: GoldFiles, counted: Counter[str], unused: Counter[str]) -> None:
             files.reader,
             quoted(name),
             count,
-            quoted(name.partition("=")[0]),
+            quoted(name),
             quoted(name),
         )

@@ -9,7 +9,9 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from touchstone.data.files import quoted
@@ -17,7 +19,20 @@ from touchstone.errors import UserError, no_such
 from touchstone.taxonomy import NONE, Taxonomy
 
 REST = "*"  # in label_map: every word that nothing else names
+_heard: ContextVar[dict[str, None] | None] = ContextVar("heard", default=None)
 SEPARATORS = re.compile(r"[,;|\n\t]")
+
+
+@contextmanager
+def hearing() -> Iterator[dict[str, None]]:
+    """Collect the words that name no category, in their order, instead of refusing them: for
+    looking at a file before there is a taxonomy."""
+    heard: dict[str, None] = {}
+    token = _heard.set(heard)
+    try:
+        yield heard
+    finally:
+        _heard.reset(token)
 
 
 def words_of(
@@ -50,6 +65,10 @@ def category_of(word: str, words: Mapping[str, str], where: str) -> str:
         If it is neither a category nor in `label_map`.
     """
     found = words.get(word, words.get(word.strip(), words.get(REST)))
+    heard = _heard.get()
+    if found is None and heard is not None:
+        heard.setdefault(word.strip(), None)
+        return NONE
     if found is None:
         choices = sorted({*words.values(), NONE} - {REST})
         raise UserError(

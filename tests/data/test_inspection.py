@@ -1,0 +1,99 @@
+"""`touchstone inspect`: every command of docs/your-data.md, what is odd, and the YAML that it saves."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from grid import ROOT
+
+from touchstone.cli import main
+from touchstone.data.inspection import inspect
+from touchstone.errors import UserError
+
+PAGE = (ROOT / "docs" / "your-data.md").read_text()
+TABLE = re.findall(
+    r"^\| `?(\w*)`? \| .* \| `touchstone inspect (\S+) ?(.*)` \|$", PAGE, re.MULTILINE
+)
+
+
+def test_the_page_has_every_format():
+    readers = {reader for reader, _, _ in TABLE if reader}
+    files = {Path(path).name for _, path, _ in TABLE}
+    there = {path.name for path in (ROOT / "examples" / "formats").iterdir()}
+    assert len(readers) == 14 and there - files == {"bioc.json", "uima_cas_json"}
+
+
+@pytest.mark.parametrize(("reader", "path", "keys"), TABLE)
+def test_every_command_of_the_page_reads_the_file_beside_it(
+    capsys, monkeypatch, reader, path, keys
+):
+    monkeypatch.chdir(ROOT)
+    if path.endswith(".xlsx"):
+        pytest.importorskip("python_calamine")
+    if reader in ("bioc", "uima_cas"):
+        pytest.importorskip({"bioc": "bioc", "uima_cas": "cassis"}[reader])
+    assert main(["inspect", path, *([keys] if keys else [])]) == 0
+    printed = capsys.readouterr().out
+    assert f": {reader or 'table'}" in printed and "40 texts, 8 documents" in printed
+    assert "memory 12, falls 10" in printed and f"reader: {reader or 'table'}" in printed
+
+
+def write(folder: Path, *lines: str) -> Path:
+    (folder / "t.csv").write_text("\n".join(lines) + "\n")
+    return folder / "t.csv"
+
+
+def test_columns_are_told_apart_and_what_is_odd_is_said(tmp_path):
+    found = inspect(
+        write(
+            tmp_path,
+            "MRN;note_id;sentence;finding",
+            "001;a;Fell on the stairs twice.;Fall Risk",
+            "1;b;Fell on the stairs twice.;none",
+            "2;c;Walks to the shop.;Memory",
+        )
+    )
+    files = found.files
+    assert (files.text_field, files.labels_field) == ("sentence", "finding")
+    assert (files.patient_field, files.doc_field) == ("MRN", "note_id")
+    assert files.label_map == {"Fall Risk": "fall_risk", "Memory": "memory"}
+    odd = " | ".join(found.odd)
+    assert "1 texts stand several times with different labels" in odd
+    assert "of one patient only" in odd and "fall_risk, memory" in odd
+    assert "1 patients have ids that differ in form alone" in odd
+
+
+def test_rows_sorted_by_label_and_rows_without_documents(tmp_path):
+    rows = [f"Sentence number {n} of them.,{'falls' if n < 15 else 'memory'}" for n in range(30)]
+    odd = " | ".join(inspect(write(tmp_path, "text,label", *rows)).odd)
+    assert "sorted by label" in odd and "each row is a document of its own" in odd
+
+
+def test_what_is_saved_runs(tmp_path, monkeypatch, capsys):
+    from touchstone.configuration import checked
+    from touchstone.pipeline import run_cell
+    from touchstone.run.conf_files import composed
+
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        f"p{n},n{n},Patient {n} {text}.,{label}"
+        for n in range(20)
+        for text, label in (("forgets names", "Memory loss"), ("walks alone", ""))
+    ]
+    write(tmp_path, "patient,note,text,label", *rows)
+    assert main(["inspect", "t.csv", "--save", "ward"]) == 0
+    assert "touchstone run task=ward" in capsys.readouterr().out
+    made = run_cell(checked(composed(["task=ward", "mixture=gold"])))
+    assert made.metrics["n_test"] == 16 and made.metrics["macro_f1"] == 1
+    assert main(["inspect", "t.csv", "--save", "ward"]) == 1
+    assert "is there already; choose another name" in capsys.readouterr().err
+
+
+def test_an_unknown_key_or_folder_is_told(tmp_path, capsys):
+    assert main(["inspect", str(write(tmp_path, "text,label", "A.,b")), "txt_field=x"]) == 1
+    assert "txt_field=x: KEY=VALUE with one of reader, path" in capsys.readouterr().err
+    (tmp_path / "f").mkdir()
+    with pytest.raises(UserError, match=r"a folder of no known format \(empty\)"):
+        inspect(tmp_path / "f")
