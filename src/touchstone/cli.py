@@ -48,6 +48,10 @@ COMMANDS = {
         "export, import or verify recorded LLM answers",
     ),
     "fetch": ("touchstone.data.fetch", "download a public corpus from its publisher and verify it"),
+    "worth": (
+        "touchstone.run.worth",
+        "what silver or bronze made elsewhere is worth beside your gold",
+    ),
     "inspect": (
         "touchstone.data.inspection",
         "what a file of labels is, what is odd in it, and the YAML that reads it",

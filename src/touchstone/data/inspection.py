@@ -74,7 +74,7 @@ def inspect(path: str | Path, **keys: Any) -> Inspection:
     UserError
         If it is of no known format, or its reader refuses it.
     """
-    found = find(path, folder=True)
+    found = find(path, folder=True).resolve()
     files = GoldFiles(path=str(found), **keys) if "reader" in keys else recognised(found)
     for name, value in keys.items():
         setattr(files, name, value)
@@ -132,12 +132,7 @@ def oddities(frame: pd.DataFrame) -> list[str]:
 
 def corpus_yaml(found: Inspection, name: str) -> str:
     """Return the corpus as YAML: what is not at its default."""
-    gold: dict[str, Any] = {"reader": found.files.reader}
-    for one in fields(found.files):
-        default = one.default_factory() if one.default_factory is not MISSING else one.default
-        value = getattr(found.files, one.name)
-        if one.name != "reader" and value != default:
-            gold[one.name] = value
+    gold = set_keys(found.files)
     corpus = {
         "name": name,
         "access": "restricted",
@@ -145,6 +140,17 @@ def corpus_yaml(found: Inspection, name: str) -> str:
         "gold": gold,
     }
     return f"# touchstone run corpus={name} task={name}\n{_yaml(corpus)}"
+
+
+def set_keys(files: GoldFiles) -> dict[str, Any]:
+    """Return the reader, and the keys that are not at their defaults."""
+    found: dict[str, Any] = {"reader": files.reader}
+    for one in fields(files):
+        default = one.default_factory() if one.default_factory is not MISSING else one.default
+        value = getattr(files, one.name)
+        if one.name != "reader" and value != default:
+            found[one.name] = value
+    return found
 
 
 def task_yaml(found: Inspection, name: str) -> str:
