@@ -11,7 +11,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 env: $(STAMP)
 
 run: $(STAMP)
-	$(BIN)/python run.py -m mixture=gold,gold_silver,gold_bronze,gold_silver_bronze
+	$(BIN)/python run.py -m hydra/launcher=local mixture=gold,gold_silver,gold_bronze,gold_silver_bronze
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term -m "not slow"

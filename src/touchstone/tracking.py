@@ -40,7 +40,9 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.entities import PagedList
 from requests.exceptions import RequestException
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import event
+from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
+from sqlalchemy.pool import Pool
 
 from touchstone.errors import UserError
 
@@ -631,6 +633,28 @@ def _reason(error: Exception) -> str:
     driver = re.search(r"\(sqlite3\.OperationalError\) (.+)", text)
     line = driver[1] if driver else text.splitlines()[0]
     return re.sub(r"://[^/\s@]+@", "://", line)[:300]  # user and password of tracking.uri
+
+
+# Connections of the process that forked this one: neither used nor closed here, since closing says
+# goodbye to the database in that process's name.
+_of_parent: list[Any] = []
+
+
+def _opened(connection: Any, record: Any) -> None:
+    record.info["pid"] = os.getpid()
+
+
+def _taken(connection: Any, record: Any, proxy: Any) -> None:
+    """Open a new connection in a forked process (SQLAlchemy, Connection Pools with
+    Multiprocessing)."""
+    if record.info["pid"] != os.getpid():
+        _of_parent.append(connection)
+        record.dbapi_connection = proxy.dbapi_connection = None
+        raise DisconnectionError("this connection belongs to another process")
+
+
+event.listen(Pool, "connect", _opened)
+event.listen(Pool, "checkout", _taken)
 
 
 class _Waiting(logging.Filter):

@@ -67,6 +67,52 @@ def basic(tmp_path_factory):
     return found
 
 
+LOCAL = ("hydra/launcher=local", "hydra.launcher.n_jobs=2")
+
+
+def test_local_gives_identical_bits_and_computes_shared_stages_once(basic, tmp_path):
+    done = run(*GRID, *LOCAL, cwd=tmp_path)
+    assert done.process.exitcode == 0 and "Warning" not in done.said(), done.said()
+    assert "Launching 4 jobs locally, 2 at a time" in done.said()
+    assert outcome(tmp_path) == basic
+    logs = "".join(path.read_text() for path in tmp_path.glob("multirun/*/*/*/*.log"))
+    assert logs.count("sentences read and split") == 1 and logs.count("sentences reused") == 3
+
+
+def test_a_local_worker_that_dies_costs_its_cell_and_resume_runs_it(basic, tmp_path):
+    running = start(*GRID, *LOCAL, cwd=tmp_path, hold_at="Launching 4 jobs")
+    running.wait_until_held()
+    running.go_on()
+    running.wait_until_said("training, 286 dev")
+    psutil.Process(running.process.pid).children()[0].send_signal(signal.SIGKILL)
+    assert running.wait() == 1
+    assert "the process of a cell ended with SIGKILL; the others went on" in running.said()
+    store, parent = sweep_of(tmp_path)
+    finished = [
+        cell
+        for cell in tracking.children(store, parent.info.run_id)
+        if cell.info.status == "FINISHED"
+    ]
+    assert parent.info.status == "FAILED" and len(finished) == 3
+    done = run(*GRID, *LOCAL, cwd=tmp_path)
+    assert done.process.exitcode == 0 and "continuing sweep" in done.said(), done.said()
+    assert outcome(tmp_path) == basic
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_a_local_sweep_that_is_ended_takes_its_workers_along_and_goes_on(basic, tmp_path, end):
+    running = start(*GRID, *LOCAL, cwd=tmp_path)
+    running.wait_until_said("training, 286 dev")
+    workers = psutil.Process(running.process.pid).children()
+    os.kill(running.process.pid, end)
+    assert running.wait() == {signal.SIGTERM: 130, signal.SIGKILL: -9}[end]
+    psutil.wait_procs(workers, timeout=60)
+    assert not [worker for worker in workers if worker.is_running()]
+    done = run(*GRID, *LOCAL, cwd=tmp_path)
+    assert done.process.exitcode == 0 and "continuing sweep" in done.said(), done.said()
+    assert outcome(tmp_path) == basic
+
+
 def test_joblib_gives_identical_bits_and_computes_shared_stages_once(basic, tmp_path):
     done = run(*GRID, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", cwd=tmp_path)
     assert done.process.exitcode == 0 and "Warning" not in done.said(), done.said()
