@@ -19,7 +19,7 @@ from touchstone.errors import UserError
 from touchstone.evaluate.agreement import cohen_kappa
 from touchstone.generate import stages
 from touchstone.report import reading
-from touchstone.report.formats import latex, plain
+from touchstone.report.formats import csv, latex, markdown
 from touchstone.report.grid import collect
 from touchstone.report.study import study_of, write
 from touchstone.report.tables import data as data_tables
@@ -27,6 +27,7 @@ from touchstone.report.tables import quality as data_quality
 from touchstone.report.tables.layout import Column, Entry, Row, Table, labels_shown, number
 from touchstone.report.tables.published import published
 
+MUTOOL = shutil.which("mutool")
 LATEX = shutil.which("pdflatex") or shutil.which("tectonic")
 TABLES = (
     "scores",
@@ -284,6 +285,68 @@ def test_markdown_marks_the_best_and_what_is_significant(files):
     assert text.count("### ") == len(TABLES)
 
 
+def test_a_long_table_breaks_over_pages_and_loses_no_row(tmp_path):
+    rows = tuple(Row((f"row {i}",), {"a": Entry(i / 90, 0.1, 0.9)}) for i in range(90))
+    long = Table("long", "Long", "", ("Row",), (Column("a", "A", "", "interval"),), rows, ("n",))
+    text = latex.latex(long)
+    assert r"\begin{longtable}" in text and r"\endhead" in text
+    if LATEX is None or MUTOOL is None or "pdflatex" not in LATEX:
+        pytest.skip("no pdflatex and mutool on this machine")
+    (tmp_path / "long.tex").write_text(text)
+    (tmp_path / "all.tex").write_text(latex.standalone(["long.tex"]))
+    subprocess.run([LATEX, "-interaction=nonstopmode", "all.tex"], cwd=tmp_path, check=True)
+    subprocess.run([MUTOOL, "draw", "-F", "txt", "-o", "all.txt", "all.pdf"], cwd=tmp_path)
+    found = (tmp_path / "all.txt").read_text()
+    assert all(f"row {i}" in found for i in range(90))
+
+
+def test_word_and_excel_hold_the_numbers_of_the_tables(study, tmp_path):
+    docx = pytest.importorskip("docx", reason="pip install python-docx")
+    openpyxl = pytest.importorskip("openpyxl", reason="pip install openpyxl")
+    write(study, tmp_path, ["docx", "xlsx"])
+    scores = table(study, "scores")
+    best = next(row for row in scores.rows if row.labels[0] == "gold_silver")
+    entry = best.entries["ad_multiclass/macro F1"]
+    document = docx.Document(str(tmp_path / "two_directions.docx"))
+    assert len(document.tables) == len(TABLES) and len(document.inline_shapes) == 6
+    cells = [cell.text for row in document.tables[0].rows for cell in row.cells]
+    assert f"{entry.shown()}\n{entry.second('interval')}" in cells
+    book = openpyxl.load_workbook(tmp_path / "two_directions.xlsx")
+    assert book.sheetnames == list(TABLES)
+    values = [cell.value for row in book["scores"].iter_rows() for cell in row]
+    assert entry.value in values and entry.low in values and "**" in values
+
+
+def test_the_wide_csv_has_the_rows_of_the_table_and_its_changes(study, files):
+    frame = pd.read_csv(files / "two_directions_scores_wide.csv")
+    scores = table(study, "scores")
+    assert frame["Training data"].tolist() == [row.labels[0] for row in scores.rows]
+    row = frame.set_index("Training data").loc["gold_silver"]
+    entry = scores.rows[2].entries["ad_multiclass/macro F1/change"]
+    assert row["ad_multiclass vs gold"] == entry.value
+    assert row["ad_multiclass vs gold high"] == entry.high
+    assert row["ad_multiclass vs gold star"] == entry.mark
+    full = pd.read_csv(files / "two_directions_categories_ad_multiclass.csv")
+    assert full["change"].notna().any()
+
+
+def test_a_format_of_ones_own_is_a_file_of_the_project(study, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "titles.py").write_text(
+        "def write(study, folder):\n"
+        "    path = folder / 'titles.txt'\n"
+        "    path.write_text('\\n'.join(table.title for table in study.tables))\n"
+        "    return [path]\n"
+        "def broken(study, folder):\n"
+        "    return 1 / 0\n"
+    )
+    written = write(study, tmp_path / "out", ["titles.write"])
+    assert written[-1].read_text().startswith("Scores by training data\n")
+    assert not (tmp_path / "out" / "figures").exists()  # it shows none
+    with pytest.raises(UserError, match=r"--format=titles.broken: .*titles.py, line 6: ZeroDiv"):
+        write(study, tmp_path / "out", ["titles.broken"])
+
+
 def test_html_opens_from_disk_and_asks_for_nothing(files):
     text = (files / "two_directions.html").read_text()
     assert (
@@ -302,12 +365,17 @@ def test_html_opens_from_disk_and_asks_for_nothing(files):
 
 
 @pytest.mark.skipif(LATEX is None, reason="no pdflatex or tectonic on this machine")
-def test_latex_compiles_on_its_own_and_as_an_input(files, tmp_path):
+def test_latex_compiles_on_its_own_and_in_one_and_two_columns(study, files, tmp_path):
     for source in files.glob("*.tex"):
         shutil.copy(source, tmp_path)
-    body = r"\documentclass{article}\usepackage{booktabs,graphicx}\begin{document}As shown: \input{two_directions_scores.tex}\end{document}"
-    (tmp_path / "paper.tex").write_text(body)
-    for name in ("two_directions", "paper"):
+    for name, columns in (("paper", "onecolumn"), ("journal", "twocolumn")):
+        body = (
+            rf"\documentclass[{columns}]{{article}}{latex.PACKAGES}\begin{{document}}As shown: "
+            r"\input{two_directions_scores.tex}\input{two_directions_scores_slim.tex}"
+            r"\input{two_directions_categories_ad_multiclass.tex}\end{document}"
+        )
+        (tmp_path / f"{name}.tex").write_text(body)
+    for name in ("two_directions", "paper", "journal"):
         command = (
             [LATEX, "-interaction=nonstopmode", "-halt-on-error"]
             if "pdflatex" in LATEX
@@ -320,7 +388,23 @@ def test_latex_compiles_on_its_own_and_as_an_input(files, tmp_path):
             done.stdout[-2000:]
         )
         if (tmp_path / f"{name}.log").exists():
-            assert "Overfull \\hbox" not in (tmp_path / f"{name}.log").read_text()
+            log = (tmp_path / f"{name}.log").read_text()
+            assert "Overfull \\hbox" not in log and "Float too large" not in log
+        if MUTOOL and name == "two_directions":
+            text = subprocess.run(
+                [MUTOOL, "draw", "-F", "txt", f"{name}.pdf"],
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+            words = re.sub(r"[\s_]+", "", text)
+            for one in study.tables:
+                for row in one.rows:
+                    for label in row.labels:
+                        assert re.sub(r"[\s_]+", "", label) in words, (one.name, label)
+                    for entry in row.entries.values():
+                        assert entry.shown().replace("−", "-") in text.replace("−", "-"), one.name
 
 
 @given(st.text(max_size=60))
@@ -414,7 +498,7 @@ def test_the_command_writes_what_is_asked_for_and_says_what_is_missing(tmp_path,
     ("arguments", "message"),
     [
         (["nope"], 'no study "nope"'),
-        (["two_directions", "--format", "word"], '--format: no format "word"'),
+        (["two_directions", "--format", "word"], '--format=word: no format "word"'),
         (["two_directions", "--sweep", "ffff"], "no sweep ffff"),
     ],
 )
@@ -569,8 +653,8 @@ def test_a_plain_table_prints_the_same_in_every_format():
         (Column("x", "X", "", "interval"),),
         (Row(("r",), {"x": Entry(0.5, 0.4, 0.6, best=True, mark="*")}),),
     )
-    assert "**0.500**\\* [0.400, 0.600]" in plain.markdown(one)
+    assert "**0.500**\\* [0.400, 0.600]" in markdown.markdown(one)
     assert r"\textbf{0.500}\rlap{\textsuperscript{*}}" in latex.latex(
         one
     ) and r"{\tiny [0.400, 0.600]}" in latex.latex(one)
-    assert plain.csv(one).loc[0, ["value", "low", "high"]].tolist() == [0.5, 0.4, 0.6]
+    assert csv.csv(one).loc[0, ["value", "low", "high"]].tolist() == [0.5, 0.4, 0.6]

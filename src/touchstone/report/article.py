@@ -19,7 +19,7 @@ from touchstone.evaluate.headline import main_score
 from touchstone.report import sections
 from touchstone.report.comparisons import unit_of
 from touchstone.report.figures import draw as figures
-from touchstone.report.formats import html, plain
+from touchstone.report.formats import html, markdown
 from touchstone.report.grid import Grid
 from touchstone.report.study import Study, study_of
 from touchstone.report.tables.captions import grouped, mixture_label, row_name, setting, tasks_of
@@ -101,7 +101,7 @@ def publish(grid: Grid, parent: Run, text: str, study: Study) -> None:
     tracking.log_text(
         store,
         run_id,
-        "\n".join(plain.markdown(table) for table in study.tables),
+        "\n".join(markdown.markdown(table) for table in study.tables),
         "report/tables.md",
     )
     with tempfile.TemporaryDirectory() as temporary:

@@ -1,4 +1,4 @@
-"""`touchstone table STUDY`: the tables and figures of a study as LaTeX, Markdown, CSV and HTML,
+"""`touchstone table STUDY`: the tables and figures of a study in the formats of report/formats,
 with a sidecar that names their sources.
 
 From the tracking store alone; only the agreement of annotators needs the corpus's files. See
@@ -10,9 +10,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from touchstone.errors import UserError, no_such
+from touchstone.errors import UserError
 
-FORMATS = ("latex", "markdown", "csv", "html")
+FORMATS = ("latex", "markdown", "csv", "html")  # by default
+OFFERED = ("latex", "markdown", "csv", "html", "xlsx", "docx", "screen")
 
 
 def add_cli(subparsers) -> None:
@@ -28,7 +29,8 @@ def add_cli(subparsers) -> None:
         "--format",
         default=",".join(FORMATS),
         metavar="F,F",
-        help="of latex, markdown, csv, html (default: all)",
+        help=f"of {', '.join(OFFERED)}, or a writer of your own: MODULE.FUNCTION "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--out", default="out", metavar="DIR", help="folder for the files (default: %(default)s)"
@@ -47,8 +49,8 @@ def add_cli(subparsers) -> None:
     parser.add_argument(
         "--figures",
         action=argparse.BooleanOptionalAction,
-        default=True,
-        help="draw figures too (default: yes)",
+        default=None,
+        help="draw figures (default: where a format shows them: latex, html, docx)",
     )
     parser.add_argument(
         "--map",
@@ -62,15 +64,16 @@ def add_cli(subparsers) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from touchstone import tracking
     from touchstone.report.grid import collect
-    from touchstone.report.study import study_of, write
+    from touchstone.report.study import figures_of, study_of, write, writers
     from touchstone.report.tables.captions import missing_notes
 
     formats = [name.strip() for name in arguments.format.split(",")]
-    for name in formats:
-        if name not in FORMATS:
-            raise UserError(f"--format: {no_such('format', name, FORMATS)}")
+    shown = [figures_of(writer) for writer in writers(formats).values()]
+    drawn = any(kinds is not None for kinds in shown)
+    if arguments.figures is not None:
+        drawn = arguments.figures
     grid = collect(tracking.open_existing(arguments.store), arguments.study, arguments.sweep)
-    study = study_of(grid, with_figures=arguments.figures, encoder=arguments.map)
+    study = study_of(grid, with_figures=drawn, encoder=arguments.map)
     try:
         files = write(study, Path(arguments.out), formats)
     except OSError as error:
@@ -83,7 +86,7 @@ def _run(arguments: argparse.Namespace) -> int:
     for told in (*missing_notes(grid), *(f"Left out: {what}" for what in study.left_out)):
         print(told)
     for file in files:
-        if file.suffix in (".tex", ".md", ".html", ".json") and (
+        if file.suffix in (".tex", ".md", ".html", ".json", ".xlsx", ".docx") and (
             file.suffix != ".tex" or file.stem == grid.study
         ):
             print(file)

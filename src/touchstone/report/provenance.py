@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from touchstone.evaluate.permutation import EXACT, SWAPS
 from touchstone.report import reading
 from touchstone.report.comparisons import N_RESAMPLES, SEED
-from touchstone.report.formats.plain import CSV_COLUMNS, sources
+from touchstone.report.formats.csv import CSV_COLUMNS
 from touchstone.report.grid import Cell, Grid
 from touchstone.report.tables.layout import Table
 from touchstone.tracking import Run, readable_uri
@@ -105,3 +107,28 @@ def _prompt(run: Run) -> dict[str, str]:
             ("digest", "prompt_digest"),
         )
     }
+
+
+def sources(table: Table) -> list[dict[str, Any]]:
+    """Return for every entry that came from runs: row, column, what is shown, and the ids of the
+    runs."""
+    found = []
+    for row in table.rows:
+        for column in table.columns:
+            entry = row.entries.get(column.key)
+            if entry is not None and entry.runs:
+                labels = dict(zip(table.heads, row.labels, strict=True))
+                value = (
+                    entry.value if np.isfinite(entry.value) else None
+                )  # JSON knows no infinity; `shown` says it
+                found.append(
+                    {
+                        "row": labels,
+                        "block": row.block,
+                        "column": column.key,
+                        "shown": entry.shown(),
+                        "value": value,
+                        "runs": list(entry.runs),
+                    }
+                )
+    return found

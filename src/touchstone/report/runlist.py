@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from touchstone import tracking
 from touchstone.digest import digest
-from touchstone.report.formats import plain
+from touchstone.report.formats.markdown import markdown
 from touchstone.report.tables.layout import Table, slim
 from touchstone.tracking import Run, Store
 
@@ -46,7 +46,7 @@ def description(tables: Sequence[Table]) -> dict[str, str]:
     table."""
     if not tables:
         return {}
-    return {NOTE: "\n\n".join([MARK, *(plain.markdown(slim(table)) for table in tables)])}
+    return {NOTE: "\n\n".join([MARK, *(markdown(slim(table)) for table in tables)])}
 
 
 def columns(runs: Sequence[Run]) -> list[str]:

@@ -8,18 +8,19 @@ has what they show. Measures the quality of generated data when it was not measu
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from touchstone import plugins
 from touchstone.errors import UserError
 from touchstone.report.comparisons import compared
 from touchstone.report.figures import draw as figures
 from touchstone.report.figures import study as drawings
-from touchstone.report.formats import html, latex, plain
 from touchstone.report.grid import Grid
 from touchstone.report.provenance import sidecar
 from touchstone.report.tables import controls, curves
@@ -29,6 +30,8 @@ from touchstone.report.tables import scores as studies
 from touchstone.report.tables.captions import missing_notes, tasks_of
 from touchstone.report.tables.categories import category_table
 from touchstone.report.tables.layout import Table
+
+Writer = Callable[["Study", Path], list[Path]]
 
 
 @dataclass(frozen=True)
@@ -135,56 +138,54 @@ def _about_data(
     )
 
 
+FORMATS = "touchstone.report.formats"  # the folder of what --format offers
+
+
+def writers(names: Sequence[str]) -> dict[str, Writer]:
+    """Return the writer of each format: a file of report/formats, or one of the user's own
+    (MODULE.FUNCTION, FILE.py:FUNCTION or an entry point of the group touchstone.formats).
+
+    A writer takes the study and the folder, writes its files and returns them. A module that shows
+    figures says so: FIGURES, the kinds of files that are saved for it (`pdf`, `png`), may be empty
+    where it draws them itself.
+
+    Raises
+    ------
+    UserError
+        If there is no such format.
+    """
+    return {name: plugins.load("--format", name, FORMATS, "write") for name in names}
+
+
+def figures_of(writer: Writer) -> Sequence[str] | None:
+    """Return the kinds of figure files that a format wants; None where it shows no figures."""
+    return getattr(sys.modules.get(writer.__module__), "FIGURES", None)
+
+
 def write(study: Study, folder: Path, formats: Sequence[str]) -> list[Path]:
-    """Write the tables of a study in the given formats, the sidecar and the figures; return the
-    files."""
+    """Write the tables of a study in the given formats, the sidecar, and the figures that the
+    formats show; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     name = study.grid.study
-    out: list[Path] = []
-
-    def put(file: str, text: str) -> None:
-        (folder / file).write_text(text, encoding="utf-8")
-        out.append(folder / file)
-
-    put(
-        f"{name}.json",
-        json.dumps(sidecar(study.grid, study.tables), indent=1, ensure_ascii=False, allow_nan=False)
-        + "\n",
+    text = json.dumps(
+        sidecar(study.grid, study.tables), indent=1, ensure_ascii=False, allow_nan=False
     )
-    if "latex" in formats:
-        for table in study.tables:
-            put(f"{table.name}.tex", latex.latex(table))
-        put(f"{name}.tex", latex.standalone([f"{table.name}.tex" for table in study.tables]))
-    if "markdown" in formats:
-        put(f"{name}.md", "\n".join(plain.markdown(table) for table in study.tables))
-    if "csv" in formats:
-        for table in study.tables:
-            put(f"{table.name}.csv", plain.csv(table).to_csv(index=False))
-        put("columns.csv", plain.columns_table().to_csv(index=False))
-    if "html" in formats:
-        drawings = [
-            html.figure(figures.svg(figure), caption, key) for key, caption, figure in study.figures
-        ]
-        body = {
-            "answer": [],
-            "strip": [],
-            "sections": [("Tables", [html.table(t) for t in study.tables]), ("Figures", drawings)],
-        }
-        put(
-            f"{name}.html",
-            html.page(
-                name.replace("_", " "),
-                kicker="Tables of a study",
-                lead="",
-                footer=_footer(study),
-                **body,
-            ),
-        )
-    for key, _, figure in study.figures:
-        out += figures.save(figure, folder / "figures", f"{name}_{key}")
+    (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    out = [folder / f"{name}.json"]
+    chosen = writers(formats)
+    kinds = {kind: None for writer in chosen.values() for kind in figures_of(writer) or ()}
+    for key, _, figure in study.figures if kinds else ():
+        out += figures.save(figure, folder / "figures", f"{name}_{key}", list(kinds))
+    for format_, writer in chosen.items():
+        with plugins.blaming("--format", format_):
+            out += writer(study, folder)
     return out
 
 
-def _footer(study: Study) -> str:
+def footer(study: Study) -> str:
+    """Return where the numbers of a study's page come from."""
     sweeps = ", ".join(run.info.run_id for run in study.grid.sweeps) or "single runs"
-    return f"Study {study.grid.study}, {len(study.grid.cells)} cells of {sweeps}. Point at a number for its run; the sidecar JSON has all."
+    return (
+        f"Study {study.grid.study}, {len(study.grid.cells)} cells of {sweeps}. Point at a number "
+        "for its run; the sidecar JSON has all."
+    )

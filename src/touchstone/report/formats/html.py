@@ -11,15 +11,39 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 from markupsafe import Markup, escape
 
 from touchstone.report.tables.layout import Column, Entry, Row, Table, labels_shown
 
+if TYPE_CHECKING:
+    from touchstone.report.study import Study
+
+FIGURES = ()  # they are drawn into the page
 PIXELS = 1.8  # on the page for each point of a figure
 TEMPLATE = Path(__file__).with_name("page.html")
+
+
+def write(study: Study, folder: Path) -> list[Path]:
+    """Write all tables and figures of a study to one page."""
+    from touchstone.report.figures.draw import svg
+    from touchstone.report.study import footer
+
+    drawings = [figure(svg(drawing), caption, key) for key, caption, drawing in study.figures]
+    text = page(
+        study.grid.study.replace("_", " "),
+        kicker="Tables of a study",
+        lead="",
+        footer=footer(study),
+        answer=[],
+        strip=[],
+        sections=[("Tables", [table(one) for one in study.tables]), ("Figures", drawings)],
+    )
+    path = folder / f"{study.grid.study}.html"
+    path.write_text(text, encoding="utf-8")
+    return [path]
 
 
 def table(one: Table) -> Markup:
@@ -65,7 +89,8 @@ def figure(svg: str, caption: str, name: str) -> Markup:
         .replace("url(#", f"url(#{name}-")
         .replace('href="#', f'href="#{name}-')
     )
-    points = float(re.search(r'viewBox="0 0 ([\d.]+)', svg)[1])
+    size = re.search(r'viewBox="0 0 ([\d.]+)', svg)
+    points = float(size[1]) if size else 400.0
     unique = unique.replace(
         "<svg", f'<svg style="max-width: {PIXELS * points:.0f}px"', 1
     )  # letters of all figures are of one size

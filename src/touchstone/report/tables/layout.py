@@ -1,7 +1,7 @@
 """A table as the papers print it: columns under group heads, rows in blocks, entries that know
 their interval and where they come from.
 
-Every format is a thin layer over this (latex.py, html.py, plain.py); none computes anything.
+Every format is a thin layer over this (report/formats); none computes anything.
 """
 
 from __future__ import annotations

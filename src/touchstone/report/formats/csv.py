@@ -1,17 +1,21 @@
-"""Tables as Markdown and CSV, and the sidecar that says where every number comes from.
+"""Tables as CSV: one file with a line for each number, in full, and one as people read it.
 
-Markdown is for reading; CSV has one line for each number, in full, with the columns of
-`CSV_COLUMNS`. Does not round what it stores.
+NAME.csv has the columns of `CSV_COLUMNS`; NAME_wide.csv the rows and columns of the printed table,
+with low, high and change in columns of their own. Does not round what it stores.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from touchstone.report.tables.layout import Column, Entry, Row, Table
+from touchstone.report.tables.layout import Table
+
+if TYPE_CHECKING:
+    from touchstone.report.study import Study
 
 CSV_COLUMNS = {
     "table": "name of the table",
@@ -33,32 +37,48 @@ CSV_COLUMNS = {
 }
 
 
-def markdown(table: Table) -> str:
-    """Return the table as Markdown with title, caption and notes."""
-    heads = [
-        *table.heads,
-        *(
-            f"{column.group}: {column.title}" if column.group else column.title
-            for column in table.columns
-        ),
-    ]
-    lines = [
-        f"### {table.title}",
-        "",
-        _line(heads),
-        _line(["---"] * len(table.heads) + ["---:"] * len(table.columns)),
-    ]
+def write(study: Study, folder: Path) -> list[Path]:
+    """Write NAME.csv and NAME_wide.csv of each table, and columns.csv, which explains the first."""
+    files = {f"{table.name}.csv": csv(table) for table in study.tables}
+    files |= {f"{table.name}_wide.csv": wide(table) for table in study.tables}
+    files["columns.csv"] = columns_table()
+    for name, frame in files.items():
+        frame.to_csv(folder / name, index=False)
+    return [folder / name for name in files]
+
+
+def wide(table: Table) -> pd.DataFrame:
+    """Return the table as it is printed, numbers in full: a column for each value, and for its
+    bounds, change and star where any row has them."""
+    rows = []
     for row in table.rows:
-        lines.append(
-            _line(
-                [
-                    *(_italic(label, row) for label in row.labels),
-                    *(_marked(row.entries.get(column.key), column) for column in table.columns),
-                ]
-            )
-        )
-    lines += ["", table.caption, *(f"- {note}" for note in table.notes), ""]
-    return "\n".join(lines)
+        line: dict[str, object] = dict(zip(_heads(table), row.labels, strict=True))
+        for column in table.columns:
+            title = f"{column.group} {column.title}".strip()
+            entry = row.entries.get(column.key)
+            line[title] = None if entry is None else entry.word or entry.value
+            if entry is None:
+                continue
+            for name in ("low", "high", "change", "change_low", "change_high"):
+                if not np.isnan(value := getattr(entry, name)):
+                    line[f"{title} {name.replace('_', ' ')}"] = value
+            if entry.mark:
+                line[f"{title} star"] = entry.mark
+        rows.append(line)
+    frame = pd.DataFrame(rows)
+    return frame[[*_heads(table), *_ordered(table, list(frame.columns))]]
+
+
+def _heads(table: Table) -> list[str]:
+    """Return the heads of the label columns; a column file wants each to have one."""
+    return [head or f"label {number}" for number, head in enumerate(table.heads, 1)]
+
+
+def _ordered(table: Table, names: list[str]) -> list[str]:
+    titles = [f"{column.group} {column.title}".strip() for column in table.columns]
+    more = ("", " low", " high", " change", " change low", " change high", " star")
+    wanted = dict.fromkeys(f"{title}{end}" for title in titles for end in more)
+    return [name for name in wanted if name in names]
 
 
 def csv(table: Table) -> pd.DataFrame:
@@ -100,48 +120,6 @@ def csv(table: Table) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(CSV_COLUMNS))
 
 
-def sources(table: Table) -> list[dict[str, Any]]:
-    """Return for every entry that came from runs: row, column, what is shown, and the ids of the
-    runs."""
-    found = []
-    for row in table.rows:
-        for column in table.columns:
-            entry = row.entries.get(column.key)
-            if entry is not None and entry.runs:
-                labels = dict(zip(table.heads, row.labels, strict=True))
-                value = (
-                    entry.value if np.isfinite(entry.value) else None
-                )  # JSON knows no infinity; `shown` says it
-                found.append(
-                    {
-                        "row": labels,
-                        "block": row.block,
-                        "column": column.key,
-                        "shown": entry.shown(),
-                        "value": value,
-                        "runs": list(entry.runs),
-                    }
-                )
-    return found
-
-
 def columns_table() -> pd.DataFrame:
     """Return what the columns of the CSV files mean: DataFrame[column, meaning]."""
     return pd.DataFrame(CSV_COLUMNS.items(), columns=["column", "meaning"])
-
-
-def _line(cells: list[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _italic(label: str, row: Row) -> str:
-    return f"*{label}*" if row.reference and label else label
-
-
-def _marked(entry: Entry | None, column: Column) -> str:
-    if entry is None:
-        return ""
-    text = entry.shown()
-    text = (f"**{text}**" if entry.best else text) + entry.mark.replace("*", "\\*")
-    second = entry.second(column.second)
-    return f"{text} {second}" if second else text
