@@ -30,6 +30,7 @@ from touchstone.generate.stages import Generated
 from touchstone.llm.ask import Usage
 from touchstone.mixture import compose as mix
 from touchstone.pipeline import Cell
+from touchstone.pseudonyms import pseudonyms_of
 from touchstone.run import conf_files, logbook
 from touchstone.run.job import asks_directly, cell_key, params, run_name
 from touchstone.taxonomy import taxonomy_of
@@ -238,6 +239,7 @@ def log(
         with_text=not restricted,
         with_model=False,
         restricted=restricted,
+        pseudonyms=pseudonyms_of(cache) if restricted else None,
     )
     return run_id
 

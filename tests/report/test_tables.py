@@ -343,7 +343,7 @@ def test_a_format_of_ones_own_is_a_file_of_the_project(study, tmp_path, monkeypa
     written = write(study, tmp_path / "out", ["titles.write"])
     assert written[-1].read_text().startswith("Scores by training data\n")
     assert not (tmp_path / "out" / "figures").exists()  # it shows none
-    with pytest.raises(UserError, match=r"--format=titles.broken: .*titles.py, line 6: ZeroDiv"):
+    with pytest.raises(UserError, match=r"format=titles.broken: .*titles.py, line 6: ZeroDiv"):
         write(study, tmp_path / "out", ["titles.broken"])
 
 
@@ -404,7 +404,7 @@ def test_latex_compiles_on_its_own_and_in_one_and_two_columns(study, files, tmp_
                     for label in row.labels:
                         assert re.sub(r"[\s_]+", "", label) in words, (one.name, label)
                     for entry in row.entries.values():
-                        assert entry.shown().replace("−", "-") in text.replace("−", "-"), one.name
+                        assert entry.shown().strip("+−") in text, one.name
 
 
 @given(st.text(max_size=60))
@@ -498,7 +498,7 @@ def test_the_command_writes_what_is_asked_for_and_says_what_is_missing(tmp_path,
     ("arguments", "message"),
     [
         (["nope"], 'no study "nope"'),
-        (["two_directions", "--format", "word"], '--format=word: no format "word"'),
+        (["two_directions", "--format", "word"], 'format=word: no format "word"'),
         (["two_directions", "--sweep", "ffff"], "no sweep ffff"),
     ],
 )
@@ -654,7 +654,7 @@ def test_a_plain_table_prints_the_same_in_every_format():
         (Row(("r",), {"x": Entry(0.5, 0.4, 0.6, best=True, mark="*")}),),
     )
     assert "**0.500**\\* [0.400, 0.600]" in markdown.markdown(one)
-    assert r"\textbf{0.500}\rlap{\textsuperscript{*}}" in latex.latex(
+    assert r"\bfseries 0.500 {\rlap{\textsuperscript{*}}}" in latex.latex(
         one
     ) and r"{\tiny [0.400, 0.600]}" in latex.latex(one)
     assert csv.csv(one).loc[0, ["value", "low", "high"]].tolist() == [0.5, 0.4, 0.6]

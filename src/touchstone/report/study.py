@@ -154,7 +154,7 @@ def writers(names: Sequence[str]) -> dict[str, Writer]:
     UserError
         If there is no such format.
     """
-    return {name: plugins.load("--format", name, FORMATS, "write") for name in names}
+    return {name: plugins.load("format", name, FORMATS, "write") for name in names}
 
 
 def figures_of(writer: Writer) -> Sequence[str] | None:
@@ -177,7 +177,7 @@ def write(study: Study, folder: Path, formats: Sequence[str]) -> list[Path]:
     for key, _, figure in study.figures if kinds else ():
         out += figures.save(figure, folder / "figures", f"{name}_{key}", list(kinds))
     for format_, writer in chosen.items():
-        with plugins.blaming("--format", format_):
+        with plugins.blaming("format", format_):
             out += writer(study, folder)
     return out
 
