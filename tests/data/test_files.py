@@ -114,7 +114,7 @@ def test_a_field_longer_than_the_csv_default_is_read(tmp_path):
         (
             "a.csv",
             f"1,{CANARY}.\n2\n",
-            r"line 2: 1 columns where the header names 2 \(1, \[24 characters, sha256",
+            r"line 2: 1 columns where the header names 2 \(1, \[text not shown\]",
         ),
         (
             "a.jsonl",
@@ -235,7 +235,7 @@ def test_only_what_looks_like_a_name_or_a_label_is_quoted(value, shown):
     assert (
         quoted(value) == value
         if shown
-        else quoted(value).startswith(f"[{len(value)} characters, sha256 ")
+        else quoted(value) == "[text not shown]"
     )
 
 

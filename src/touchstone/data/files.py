@@ -300,7 +300,12 @@ def _csv(handle: IO[str], path: Path) -> Iterator[Row]:
             if values:
                 yield line, _record(header, values, path, line)
     except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
+        hint = (
+            '. Within a quoted text a quotation mark is doubled (""), not marked by a backslash'
+            if "expected after" in str(error)
+            else ""
+        )
+        raise UserError(f"{path}, line {reader.line_num}: not CSV ({error}){hint}") from None
 
 
 def _tsv(handle: IO[str], path: Path) -> Iterator[Row]:

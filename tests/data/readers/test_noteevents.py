@@ -239,7 +239,7 @@ def test_damaged_files_are_errors_without_text_of_notes(tmp_path):
         ),
         "cut.csv.gz": (zipped[: len(zipped) // 2], "damaged or cut gzip file"),
         "garbled.csv.gz": (zipped[:500] + b"\x00" * 200 + zipped[700:], "garbled.csv.gz"),
-        "plain.csv.gz": (whole, "not gzip though its name ends in .gz"),
+        "plain.csv.gz": (whole, "damaged or cut gzip file"),
         "latin.csv": (whole.replace(b"999", b"\xe999", 1), r"not UTF-8 \(byte 0xe9\)"),
         "ragged.csv": (
             whole + b"1,2,Zebulon\n",

@@ -10,6 +10,8 @@ Does not segment. Sources: Johnson et al. 2016 (MIMIC-III), Johnson et al. 2023 
 from __future__ import annotations
 
 import csv
+import hashlib
+import logging
 import re
 import zlib
 from collections import Counter
@@ -25,7 +27,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 from isal import igzip, isal_zlib
 
-from touchstone.data.files import LONGEST_ID, check_header, listed, open_text, quoted, rows
+from touchstone.data.files import LONGEST_ID, check_header, listed, opened, quoted, rows
 from touchstone.data.readers.notes import COLUMNS, keep_pattern
 from touchstone.data.sampling import sample_patients
 from touchstone.errors import UserError, no_such
@@ -33,10 +35,18 @@ from touchstone.progress import progress
 from touchstone.schema import PoolFiles
 
 POOL_KEYS = ("path", "max_notes", "categories", "keep", "candidates", "labels")
+log = logging.getLogger(__name__)
 BLOCK_BYTES = 4 << 20  # must hold the longest row; the reader keeps several blocks in flight
 TOO_LONG = f"; a row of more than {BLOCK_BYTES >> 20} MB, or a quotation mark that is never closed?"
 ALL = pa.scalar(True)
 QUOTE = ord('"')
+BOUNDS = np.frombuffer(b'",\r\n', np.uint8)  # what may stand beside a quotation mark
+IN_ERROR = pa.array(["1", "1.0", "t", "true"])  # as a database, pandas or a spreadsheet writes it
+NOT_IN_ERROR = pa.array(["", "0", "0.0", "f", "false", "nan", "null", "none"])
+# a pattern of these means the same to RE2 and to Python, but for letters that fold into ASCII
+SAME_IN_BOTH = re.compile(r"[\x20-\x7e]+")
+SPECIAL = ("\\", "$", "^", "{", "(?")
+FOLDING = "[\u0130\u0131\u017f\u212a]"
 UNREADABLE = (
     pa.ArrowException,
     OSError,
@@ -53,7 +63,7 @@ class Layout:
     patient_id: str
     note_type: str
     text: str
-    error: str | None = None  # '1' in it marks a note entered in error
+    error: str | None = None  # marks a note entered in error, see `_in_error`
     kinds: tuple[
         str, ...
     ] = ()  # values of the type column in the whole release: a subset of the file may lack some
@@ -120,6 +130,11 @@ def iter_noteevents(
         cut file, text that is not UTF-8, a category that is neither in the file nor in the release,
         a filter that is no regular expression. No message holds text of a note.
     """
+    yield from _once(_chosen(path, pool, seed, shown), path)
+
+
+def _chosen(path: Path, pool: PoolFiles, seed: int, shown: bool) -> Iterator[pd.DataFrame]:
+    """Yield the notes that pass the filters, of a sample of patients where one is asked for."""
     layout = _resolved(path, pool.reader)
     label = f"reading {path.name}"
     if pool.max_notes is None:
@@ -184,9 +199,7 @@ def _filtered(
             seen.update(pc.unique(kinds).to_pylist())
             passed = pc.is_in(pc.utf8_lower(kinds), wanted)
         if layout.error:
-            passed = pc.and_(
-                passed, pc.not_equal(pc.utf8_trim_whitespace(batch.column(layout.error)), "1")
-            )
+            passed = pc.and_(passed, pc.invert(_in_error(batch.column(layout.error), path)))
         if passed is not ALL:
             batch = batch.filter(passed)
         if pattern is not None:
@@ -201,30 +214,92 @@ def _filtered(
             )
 
 
-def _matches(texts: pa.Array, pattern: re.Pattern[str]) -> pa.Array:
-    """Search each text: with RE2, which is fast and knows no look-around; with Python's engine
-    where RE2 refuses the pattern."""
-    try:
-        return pc.match_substring_regex(texts, pattern.pattern, ignore_case=True)
-    except pa.ArrowInvalid:
-        return pa.array(
-            [pattern.search(text) is not None for text in texts.to_pylist()], pa.bool_()
+def _in_error(marks: pa.Array, path: Path) -> pa.Array:
+    """Return which notes were entered in error.
+
+    Raises
+    ------
+    UserError
+        For a mark that is neither yes nor no: a note about the wrong patient may hide behind it.
+    """
+    marks = pc.utf8_lower(pc.utf8_trim_whitespace(marks))
+    yes, no = pc.is_in(marks, IN_ERROR), pc.is_in(marks, NOT_IN_ERROR)
+    unknown = pc.sum(pc.invert(pc.or_(yes, no))).as_py()
+    if unknown:
+        raise UserError(
+            f"{path}: ISERROR has {unknown} marks that are neither 1, t or true (entered in error) "
+            "nor 0, f, false or empty. Write them as 1 or nothing"
         )
+    return yes
+
+
+def _matches(texts: pa.Array, pattern: re.Pattern[str]) -> pa.Array:
+    """Search each text as Python does, whatever searches: with RE2, which is fast, where the two
+    agree (no classes, anchors or look-around), and with Python's engine for the rest."""
+    text = pattern.pattern
+    if not SAME_IN_BOTH.fullmatch(text) or any(mark in text for mark in SPECIAL):
+        return _searched(texts, pattern)
+    try:
+        found = pc.match_substring_regex(texts, text, ignore_case=True)
+    except pa.ArrowInvalid:
+        return _searched(texts, pattern)
+    odd = pc.match_substring_regex(texts, FOLDING)
+    if not pc.any(odd).as_py():
+        return found
+    return pc.if_else(odd, _searched(texts, pattern), found)
+
+
+def _searched(texts: pa.Array, pattern: re.Pattern[str]) -> pa.Array:
+    return pa.array([pattern.search(text) is not None for text in texts.to_pylist()], pa.bool_())
+
+
+def _once(frames: Iterator[pd.DataFrame], path: Path) -> Iterator[pd.DataFrame]:
+    """Leave out rows that a copy of the file holds twice; say at the end how many.
+
+    Raises
+    ------
+    UserError
+        If an id stands for two notes.
+    """
+    seen: dict[str, bytes] = {}
+    repeated, clash = 0, ""
+    for frame in frames:
+        new = []
+        for note, text in zip(frame["note_id"], frame["text"], strict=True):
+            mark = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+            new.append(note not in seen)
+            if seen.setdefault(note, mark) != mark:
+                clash = clash or note
+        repeated += len(new) - sum(new)
+        if any(new):
+            yield frame[new].reset_index(drop=True)
+    if clash:  # only now: what is wrong with the whole file explains it better
+        raise UserError(
+            f"{path}: note {quoted(clash)} stands twice with different texts; ids must be unique"
+        )
+    if repeated:
+        log.warning("%s: %d rows stand twice; each note is read once", path, repeated)
 
 
 class _Counted:
-    """A binary file that counts the quotation marks that went through it."""
+    """A binary file that counts the quotation marks that went through it, and notices one in the
+    middle of a text: not doubled, and neither at the beginning nor at the end of a field."""
 
     closed = False  # pyarrow asks; the file is closed by whoever opened it
 
     def __init__(self, file: IO[bytes]) -> None:
-        self.file, self.quotes = file, 0
+        self.file, self.quotes, self.stray, self.last = file, 0, False, b"\n\n"
 
     def read(self, size: int) -> bytes:
         data = self.file.read(size)
-        self.quotes += int(
-            np.count_nonzero(np.frombuffer(data, np.uint8) == QUOTE)
-        )  # three times as fast as bytes.count
+        marks = np.frombuffer(data, np.uint8) == QUOTE  # three times as fast as bytes.count
+        self.quotes += int(np.count_nonzero(marks))
+        if not self.stray:
+            joined = np.frombuffer(self.last + data, np.uint8)
+            middle = np.flatnonzero(joined[1:-1] == QUOTE) + 1
+            edges = np.isin(joined[middle - 1], BOUNDS) | np.isin(joined[middle + 1], BOUNDS)
+            self.stray = bool((~edges).any())
+            self.last = bytes(joined[-2:])
         return data
 
     def close(self) -> None:
@@ -235,6 +310,7 @@ def _blocks(path: Path, columns: list[str], label: str, shown: bool) -> Iterator
     """Parse the file block by block into string columns."""
     total = path.stat().st_size / 1e6
     failed = None
+    strict = False
     with open(path, "rb") as raw, progress(label, total, "MB", shown=shown) as done:
         # igzip takes a third of the time of zlib, which would else be most of the work
         counted = _Counted(igzip.open(raw, "rb") if path.suffix == ".gz" else raw)
@@ -248,6 +324,9 @@ def _blocks(path: Path, columns: list[str], label: str, shown: bool) -> Iterator
                 ),
             ) as reader:
                 for batch in reader:
+                    if counted.stray and not strict:  # the parser would guess, and swallow notes
+                        _check(path)
+                        strict = True
                     yield batch
                     done(raw.tell() / 1e6)
         except UNREADABLE as error:
@@ -264,12 +343,16 @@ def _blocks(path: Path, columns: list[str], label: str, shown: bool) -> Iterator
         )
 
 
+def _check(path: Path) -> None:
+    """Read the whole file, slowly and strictly: raises at the first bad row, damaged end or byte
+    that is not UTF-8."""
+    for _ in rows(path):
+        pass
+
+
 def _explain(path: Path, hint: str) -> None:
     """Raise what is wrong with the file, with its line where that can be found."""
-    for _ in rows(
-        path
-    ):  # slow, and strict: raises at the first bad row, damaged end or byte that is not UTF-8
-        pass
+    _check(path)
     raise UserError(f"{path}: cannot be read as CSV{hint}")
 
 
@@ -277,9 +360,9 @@ def _resolved(path: Path, reader: str) -> Layout:
     """Return the layout with the names of the columns as this file writes them."""
     layout = LAYOUTS[reader]
     try:
-        with open_text(path) as handle:
+        with opened(path) as handle:
             header = next(csv.reader(handle), [])
-    except (UnicodeDecodeError, EOFError, OSError, csv.Error, zlib.error):
+    except (EOFError, OSError, csv.Error, zlib.error):
         raise UserError(
             f"{path}: cannot be read; damaged, cut or not gzip though its name ends in .gz"
         ) from None
