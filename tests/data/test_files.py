@@ -232,11 +232,7 @@ def test_an_id_is_no_text(tmp_path, value):
     ],
 )
 def test_only_what_looks_like_a_name_or_a_label_is_quoted(value, shown):
-    assert (
-        quoted(value) == value
-        if shown
-        else quoted(value) == "[text not shown]"
-    )
+    assert quoted(value) == value if shown else quoted(value) == "[text not shown]"
 
 
 def test_the_docstring_examples_hold():

@@ -129,12 +129,12 @@ def opened(path: Path) -> Iterator[IO[str]]:
 
 def quoted(value: str) -> str:
     """Return a value of a file as a message may show it: as it is where it looks like a name or a
-    label, else its length and digest.
+    label, else that it is not shown.
 
     Examples
     --------
     >>> quoted("Resisting cell death"), quoted("n1/3"), quoted("Forgets names.")
-    ('Resisting cell death', 'n1/3', '[14 characters, sha256 54b5cc21]')
+    ('Resisting cell death', 'n1/3', '[text not shown]')
     """
     return value if len(value) <= LONGEST_QUOTE and LABEL.fullmatch(value) else NOT_SHOWN
 
