@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 TOLD = 5  # exports told one by one
@@ -30,7 +31,7 @@ class PendingRequests(UserError):
     n : requests in them.
     """
 
-    def __init__(self, message: str, paths: Sequence[str] = (), n: int = 0) -> None:
+    def __init__(self, message: str, paths: Sequence[Path] = (), n: int = 0) -> None:
         super().__init__(message)
         self.paths, self.n = tuple(paths), n
 
@@ -46,7 +47,17 @@ class PendingRequests(UserError):
 
 
 class MissingRecording(UserError):
-    """A request is not in the recording that was to be replayed. The cell is missing, not wrong."""
+    """A request is not in the recording that was to be replayed. The cell is missing, not wrong.
+
+    Attributes
+    ----------
+    keys, n : of the requests that are missing, and how many.
+    stage : which stage asked.
+    """
+
+    def __init__(self, message: str, keys: Sequence[str] = (), stage: str = "") -> None:
+        super().__init__(message)
+        self.keys, self.n, self.stage = list(keys), len(keys), stage
 
 
 class EstimateOnly(UserError):

@@ -306,6 +306,11 @@ class LLMConfig:
     # a larger answer is refused, counted after decompression
     max_answer_mb: float = key(4.0, above(0, 1024), bookkeeping=True)
     max_tries: int = key(6, at_least(1), bookkeeping=True)
+    # share of a stage's requests that may stay without a usable answer; with more the cell is
+    # missing, not finished
+    tolerate: float = key(0.0, between(0, 1))
+    # batch_file: go on with what is answered so far, and say so
+    partial: bool = False
     requests_per_minute: Optional[int] = key(None, at_least(1, OR_NO_LIMIT), bookkeeping=True)
     tokens_per_minute: Optional[int] = key(None, at_least(1, OR_NO_LIMIT), bookkeeping=True)
     # consecutive failed requests after which the endpoint counts as down

@@ -141,3 +141,65 @@ def test_all_parts_are_exported_and_estimated_before_the_stop(tmp_path, in_parts
 def test_a_pool_in_which_nothing_is_asked_about_is_told(tmp_path, in_parts):
     with pytest.raises(UserError, match="the pool has no sentences to label"):
         stages.silver(setting(tmp_path), pool(tmp_path, candidates="no such words").parts(), NONE)
+
+
+def every_fifth(n, body):
+    """Refuse one note in five for good."""
+    return {"kind": "400", "code": "content_filter"} if hash_of(body) % 5 == 0 else None
+
+
+def hash_of(body) -> int:
+    return len(body["messages"][1]["content"])
+
+
+def test_a_stage_that_lacks_requests_is_no_result_and_says_why(tmp_path):
+    with FakeLLM(answer=label, fault=every_fifth) as server:
+        with pytest.raises(UserError) as caught:
+            stages.silver(setting(tmp_path, endpoint=server.url), pool(tmp_path).parts(), NONE)
+        told = str(caught.value)
+        assert "of 60 requests have no usable answer" in told
+        assert " x HTTP ... content_filter" in told and "llm.tolerate=" in told
+        calls, server.fault = server.calls, lambda n, body: None
+        made = stages.silver(setting(tmp_path, endpoint=server.url), pool(tmp_path).parts(), NONE)
+        lacking = int(told.split("silver: ")[1].split(" of")[0])
+        assert server.calls == calls + lacking, "only what was given up is asked again"
+        assert made.quarantine.empty and made.warnings == ()
+
+
+def test_a_tolerated_share_is_a_warning(tmp_path):
+    with FakeLLM(answer=label, fault=every_fifth) as server:
+        where = setting(tmp_path, endpoint=server.url, tolerate=0.9)
+        made = stages.silver(where, pool(tmp_path).parts(), NONE)
+    assert len(made.quarantine) and len(made.dataset)
+    assert "requests have no usable answer" in made.warnings[-1]
+
+
+def test_answers_that_cannot_be_used_lack_too(tmp_path):
+    def some(body):
+        return label(body) if hash_of(body) % 5 else "I would rather not."
+
+    with (
+        FakeLLM(answer=some) as server,
+        pytest.raises(UserError, match="x the answer holds no JSON"),
+    ):
+        stages.silver(setting(tmp_path, endpoint=server.url), pool(tmp_path).parts(), NONE)
+
+
+def test_files_answered_in_part_are_used_only_on_request_and_that_is_said(tmp_path):
+    files = {"backend": "batch_file", "endpoint": "file"}
+    with pytest.raises(PendingRequests) as stop:
+        stages.silver(setting(tmp_path, **files), pool(tmp_path).parts(), NONE)
+    lines = [json.loads(line) for path in stop.value.paths for line in path.open()]
+    answers = [{"custom_id": line["custom_id"], "text": label(line["body"])} for line in lines[:50]]
+    wrong = {"custom_id": lines[50]["custom_id"], "text": "no"}
+    (tmp_path / "batch" / "answers.jsonl").write_text(
+        "".join(json.dumps(answer) + "\n" for answer in [*answers, wrong])
+    )
+    with pytest.raises(PendingRequests, match="50 of 60 accepted, 10 remain"):
+        stages.silver(setting(tmp_path, **files), pool(tmp_path).parts(), NONE)
+    made = stages.silver(setting(tmp_path, **files, partial=True), pool(tmp_path).parts(), NONE)
+    assert "10 of 60 requests have no usable answer" in made.warnings[-1]
+    right = {"custom_id": lines[50]["custom_id"], "text": label(lines[50]["body"])}
+    (tmp_path / "batch" / "answers-2.jsonl").write_text(json.dumps(right) + "\n")
+    with pytest.raises(PendingRequests, match="51 of 60 accepted, 9 remain"):
+        stages.silver(setting(tmp_path, **files), pool(tmp_path).parts(), NONE)

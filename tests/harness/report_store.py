@@ -27,7 +27,7 @@ from touchstone.data.targets import categories, decode, encode
 from touchstone.evaluate.headline import score
 from touchstone.generate.prompts import prompt_of
 from touchstone.generate.stages import Generated
-from touchstone.llm.ask import Usage
+from touchstone.llm.usage import Usage
 from touchstone.mixture import compose as mix
 from touchstone.pipeline import Cell
 from touchstone.pseudonyms import pseudonyms_of

@@ -12,8 +12,8 @@ from fake_llm_server import FakeLLM
 
 from touchstone.errors import BudgetExceeded, EstimateOnly, UserError
 from touchstone.llm import budget
+from touchstone.llm.answers import loads
 from touchstone.llm.ask import ask
-from touchstone.llm.parsing import loads
 from touchstone.llm.protocol import Request
 from touchstone.llm.store import Store
 from touchstone.schema import LLMConfig

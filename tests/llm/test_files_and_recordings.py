@@ -11,8 +11,8 @@ import pytest
 from touchstone import cli
 from touchstone.errors import EstimateOnly, MissingRecording, PendingRequests, UserError
 from touchstone.llm import recording, recording_commands
+from touchstone.llm.answers import loads
 from touchstone.llm.ask import ask
-from touchstone.llm.parsing import loads
 from touchstone.llm.protocol import ParseError, Request
 from touchstone.llm.store import Store
 from touchstone.schema import LLMConfig

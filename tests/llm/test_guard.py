@@ -12,10 +12,10 @@ from fake_llm_server import FakeLLM
 from omegaconf import OmegaConf
 
 from touchstone.errors import UserError
-from touchstone.llm import guard, recording, secrets
+from touchstone.llm import guard, pool, recording, secrets
+from touchstone.llm.answers import loads
 from touchstone.llm.ask import ask
-from touchstone.llm.backends import pool
-from touchstone.llm.parsing import loads
+from touchstone.llm.facts import observe
 from touchstone.llm.protocol import ParseError, Request
 from touchstone.llm.store import Store
 from touchstone.pseudonyms import pseudonyms_of
@@ -280,7 +280,7 @@ def test_a_logged_configuration_is_scrubbed(monkeypatch):
 def test_the_store_is_made_private_even_where_the_folder_was_open(tmp_path):
     (tmp_path / "llm").mkdir(mode=0o755)
     with Store(tmp_path / "llm") as store:
-        store.learn("e", "m", "n", "v")
+        observe(store, "e", "m", "n", "v")
         modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "llm").iterdir()}
     assert modes == {0o600} and stat.S_IMODE((tmp_path / "llm").stat().st_mode) == 0o700
 

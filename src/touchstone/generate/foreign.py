@@ -16,7 +16,7 @@ from touchstone.data.foreign import read_set
 from touchstone.data.readers.labelled_notes import parse_labels
 from touchstone.errors import UserError
 from touchstone.generate.stages import Generated
-from touchstone.llm.ask import Usage
+from touchstone.llm.usage import Usage
 from touchstone.schema import Config
 from touchstone.taxonomy import Taxonomy
 

@@ -15,9 +15,12 @@ over all stages of a cell.
 from __future__ import annotations
 
 import json
+import math
 import random
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -43,8 +46,9 @@ from touchstone.generate.order import shuffled_requests
 from touchstone.generate.prompts import Prompt
 from touchstone.generate.shots import mixed, shots
 from touchstone.llm import budget, recording
-from touchstone.llm.ask import Answers, Usage, ask, total_usage
+from touchstone.llm.ask import Answers, ask
 from touchstone.llm.protocol import Request
+from touchstone.llm.usage import Usage, total_usage
 from touchstone.schema import GenerationConfig, LLMConfig
 
 VERSION = 1
@@ -133,7 +137,7 @@ def silver(setting: Setting, parts: Iterable[pd.DataFrame], train: pd.DataFrame)
         raise EstimateOnly(budget.table(total, setting.llm), total)
     if pending:
         raise PendingRequests.merged(pending)
-    return _joined(made)
+    return complete(_joined(made), setting.llm)
 
 
 def entity_list(setting: Setting) -> Generated:
@@ -146,7 +150,8 @@ def entity_list(setting: Setting) -> Generated:
         return entities.entity_table(built, answers.values, keys)
 
     try:
-        return _stage(setting, "entity_list", built, entities.parse_names, assemble)
+        listed = _stage(setting, "entity_list", built, entities.parse_names, assemble)
+        return complete(listed, setting.llm)
     except PendingRequests as stop:
         told = f"{stop}\nThey ask for entity names; the sentences that contain them are exported in a second round, once these are answered"
         raise PendingRequests(told, stop.paths, stop.n) from stop
@@ -184,13 +189,14 @@ def bronze(setting: Setting, train: pd.DataFrame, names: Dataset | None = None) 
     def assemble(answers: Answers, keys: Sequence[str]) -> pd.DataFrame:
         return writer.bronze(built, answers.values, keys)
 
-    return _stage(
+    written = _stage(
         setting,
         "bronze",
         built,
         lambda request, text: writer.parse(request, text, prompt.taxonomy),
         assemble,
     )
+    return complete(written, setting.llm)
 
 
 def zero_shot(
@@ -198,7 +204,8 @@ def zero_shot(
 ) -> Generated:
     """Ask the LLM for the labels of test sentences; `asked` (bool) marks them, the others are
     context only."""
-    return _label(setting, "zero_shot", test.assign(candidate=asked.to_numpy()), train, "silver")
+    frame = test.assign(candidate=asked.to_numpy())
+    return complete(_label(setting, "zero_shot", frame, train, "silver"), setting.llm)
 
 
 def round_trip(setting: Setting, written: Dataset) -> Generated:
@@ -207,7 +214,46 @@ def round_trip(setting: Setting, written: Dataset) -> Generated:
     order = list(range(len(written)))
     random.Random(f"{setting.generation.seed}/round_trip").shuffle(order)
     frame = written.frame.sort_values("example_id").iloc[order].assign(note_type="", candidate=True)
-    return _label(setting, "round_trip", frame, None, "bronze")
+    return complete(_label(setting, "round_trip", frame, None, "bronze"), setting.llm)
+
+
+def complete(generated: Generated, llm: LLMConfig) -> Generated:
+    """Return a stage if it lacks no more than `llm.tolerate` of its requests, with a warning where
+    it lacks some.
+
+    A request lacks where it was given up (content filter, context length, an endpoint down) or
+    where neither of two answers could be used. Of test sentences and of the round trip only the
+    former: that an answer cannot be used is then a result.
+
+    Raises
+    ------
+    UserError
+        With the commonest reasons and their counts: a finished cell never lacks LLM data.
+    """
+    asked = int(generated.dataset.provenance["n_requests"])
+    judged = generated.stage in ("zero_shot", "round_trip")
+    lacking = generated.usage.failed if judged else len(generated.quarantine)
+    if not lacking or not asked:
+        return generated
+    common = Counter(generated.quarantine["reason"].map(_kind_of)).most_common(3)
+    reasons = "; ".join(f"{count} x {reason}" for reason, count in common)
+    if generated.dataset.provenance.get("restricted"):
+        reasons = "the reasons stand in the quarantine table"
+    told = f"{generated.stage}: {lacking} of {asked} requests have no usable answer ({reasons})"
+    if lacking / asked > llm.tolerate and not llm.partial:
+        again = (
+            "The same command asks again for what was given up" if generated.usage.failed else ""
+        )
+        raise UserError(
+            f"{told}, so its cells are missing. {again}{'; ' * bool(again)}"
+            f"llm.tolerate={math.ceil(1000 * lacking / asked) / 1000:g} goes on without them"
+        )
+    return replace(generated, warnings=(*generated.warnings, told))
+
+
+def _kind_of(reason: str) -> str:
+    """Return a reason without what differs from request to request: numbers and quotations."""
+    return re.sub(r"'[^']*'|\"[^\"]*\"|\d+", "...", reason)[:80]
 
 
 def agreeing(
@@ -244,7 +290,7 @@ def _label(
         params=setting.params,
         per_request=setting.generation.pool_sentences_per_request,
         shots=mixed(_shots(setting, train), setting.generation.seed) if train is not None else (),
-        restricted=setting.restricted and train is not None,
+        restricted=setting.restricted and (train is not None or prompt.n_shots > 0),
         standalone=prompt.family != "sentences" or train is None,
         stage="data_to_label" if stage == "silver" else stage,
     )

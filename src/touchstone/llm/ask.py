@@ -13,14 +13,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from touchstone.digest import digest, digest_rows
-from touchstone.errors import EstimateOnly, MissingRecording, PendingRequests
-from touchstone.llm import budget, chat, guard, recording
-from touchstone.llm.protocol import Obtained, ParseError, Request, Response
+from touchstone.llm import answers, budget, guard, recording, unanswered
+from touchstone.llm.protocol import Obtained, ParseError, Request, Response, normal_endpoint
 from touchstone.llm.store import Store
+from touchstone.llm.usage import Usage, usage_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,82 +30,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 __all__ = ["Answers", "ParseError", "Usage", "ask"]
 Parse = Callable[[Request, str], Any]
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What a call of `ask` used. Only what this call sent counts as tokens and money, so that a
-    resumed run does not count twice.
-
-    Attributes
-    ----------
-    requests : distinct requests, those asked again included.
-    cached : answered from the store or a recording.
-    sent : answered by the backend now.
-    failed : sent, and not answered after all tries.
-    prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens : of the answers of now, as
-        the endpoint counts them; reasoning tokens are among the completion's, cached tokens among
-        the prompt's.
-    tries : requests sent over the wire now, repetitions included.
-    cost_usd : of the answers of now; None where a price is unknown.
-    served_models : the models that answered, of old and new answers alike.
-    recording : digest over key and text of every answer used; the same answers have the same,
-        wherever they came from.
-    """
-
-    requests: int = 0
-    cached: int = 0
-    sent: int = 0
-    failed: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    reasoning_tokens: int = 0
-    cached_tokens: int = 0
-    tries: int = 0
-    cost_usd: float | None = 0.0
-    served_models: tuple[str, ...] = ()
-    recording: str = ""
-
-    def reused(self) -> Usage:
-        """Return the usage of the same answers taken from a cache: nothing sent, nothing spent."""
-        nothing = dict.fromkeys(
-            (
-                "sent",
-                "failed",
-                "prompt_tokens",
-                "completion_tokens",
-                "reasoning_tokens",
-                "cached_tokens",
-                "tries",
-            ),
-            0,
-        )
-        return replace(self, cached=self.requests, cost_usd=0.0, **nothing)
-
-
-def total_usage(parts: Sequence[Usage]) -> Usage:
-    """Return what several calls used together; a cost that is unknown makes the sum unknown."""
-    costs = [part.cost_usd for part in parts]
-    added = {
-        name: sum(getattr(part, name) for part in parts)
-        for name in (
-            "requests",
-            "cached",
-            "sent",
-            "failed",
-            "prompt_tokens",
-            "completion_tokens",
-            "reasoning_tokens",
-            "cached_tokens",
-            "tries",
-        )
-    }
-    return Usage(
-        **added,
-        cost_usd=None if None in costs else sum(costs),
-        served_models=tuple(sorted({model for part in parts for model in part.served_models})),
-        recording=digest([part.recording for part in parts]),
-    )
 
 
 @dataclass(frozen=True)
@@ -169,72 +93,166 @@ def ask(
     keys = [request.key(llm.endpoint, llm.model) for request in requests]
     with nullcontext() if llm.backend == "recorded" else Store(folder) as store:
         asked = dict(zip(keys, requests, strict=True))
-        first = _obtain(asked, llm, store, progress)
+        first = _obtain(asked, llm, store, progress, parse)
         values, again, reasons = _parsed(requests, keys, first, parse)
+        if llm.backend == "batch_file" and store is not None:
+            _mend(values, again, reasons, first, keys, parse, llm, store)
         keys_again = {
             index: request.key(llm.endpoint, llm.model) for index, request in again.items()
         }
         asked_again = {keys_again[index]: request for index, request in again.items()}
-        second = _obtain(asked_again, llm, store, progress)
-        _settle(asked, first, asked_again, second, llm, store, corpus)
+        second = _obtain(asked_again, llm, store, progress, None)
+        unanswered.settle(asked, first, asked_again, second, llm, store, corpus)
     responses = [first.responses.get(key) for key in keys]
+    reasons |= {i: first.failed[key] for i, key in enumerate(keys) if key in first.failed}
     for index, request in again.items():
-        key = keys_again[index]
-        if key not in second.responses:
-            reasons[index] += f"; asked again: {second.failed.get(key, 'not recorded')}"
+        response = second.responses.get(keys_again[index])
+        if response is None:
+            why = second.failed.get(keys_again[index], "not recorded")
+            reasons[index] += f"; asked again: {why}"
             continue
-        responses[index] = second.responses[key]
+        responses[index] = response
         try:
-            values[index] = parse(request, responses[index].text)
+            values[index] = answers.read(parse, request, response)
             del reasons[index]
         except ParseError as error:
             reasons[index] = str(error)
-    rows = [
-        {
-            "stage": requests[i].stage,
-            "key": keys_again.get(i, keys[i]),
-            "reason": reason,
-            "text": responses[i].text if responses[i] else "",
-        }
-        for i, reason in sorted(reasons.items())
-    ]
+    rows = []
+    for index, reason in sorted(reasons.items()):
+        response = responses[index]
+        rows.append(
+            {
+                "stage": requests[index].stage,
+                "key": keys_again.get(index, keys[index]),
+                "reason": reason,
+                "text": response.text if response is not None else "",
+            }
+        )
     warnings = list(dict.fromkeys(first.notes + second.notes)) + _changed_model(
         [*first.responses.values(), *second.responses.values()]
     )
-    used = tuple(dict.fromkeys([*first.responses, *second.responses]))
+    if uncounted := first.uncounted | second.uncounted:
+        warnings.append(
+            f"{llm.endpoint} did not count the tokens of {len(uncounted)} answers (or counted what "
+            "cannot be): they are estimated from above for the budget, their cost is unknown"
+        )
     return Answers(
         values,
         responses,
         _quarantine(rows),
-        _usage(asked | asked_again, first, second, llm),
+        usage_of(asked | asked_again, first, second, llm),
         warnings,
-        used,
+        tuple(dict.fromkeys([*first.responses, *second.responses])),
     )
 
 
 def _obtain(
-    asked: Mapping[str, Request], llm: LLMConfig, store: Store | None, progress: bool
+    asked: Mapping[str, Request],
+    llm: LLMConfig,
+    store: Store | None,
+    progress: bool,
+    parse: Parse | None,
 ) -> Obtained:
-    """Return what the store or the recording holds, and what the backend answers of the rest."""
+    """Return what the store or the recording holds, and what the backend answers of the rest; with
+    `parse`, the backend can tell whether the first of many answers can be read."""
     if not asked:
         return Obtained()
     if store is None:
-        return Obtained(recording.replay(llm.recording, asked))
-    obtained = Obtained(store.get(asked))
-    if (
-        llm.backend == "batch_file"
-    ):  # what is recorded need not be answered again: a clean clone exports nothing that is shipped
-        left = {key: request for key, request in asked.items() if key not in obtained.responses}
-        obtained.responses |= recording.replay(llm.recording, left)
+        return Obtained(
+            _by_any_key(asked, llm, lambda wanted: recording.replay(llm.recording, wanted))
+        )
+    obtained = Obtained(_by_any_key(asked, llm, store.get))
     missing = {key: request for key, request in asked.items() if key not in obtained.responses}
+    if llm.backend == "batch_file":
+        # what is recorded need not be answered again: a clean clone exports nothing that is shipped
+        obtained.responses |= recording.replay(llm.recording, missing)
+        missing = {key: asked[key] for key in missing if key not in obtained.responses}
     if missing and (llm.backend == "batch_file" or not llm.estimate_only):
         _announce(missing, llm, store)
         from touchstone.llm.own_backend import backend_of  # brings a library only to send
 
-        found = backend_of(llm.backend)(missing, store, llm, progress)
-        found.responses = {**obtained.responses, **found.responses}
-        return found
+        if parse is not None and not _any_readable(parse, asked, obtained):
+            missing = {
+                key: replace(request, unreadable=partial(_unreadable, parse, request))
+                for key, request in missing.items()
+            }
+        _add(obtained, backend_of(llm.backend)(missing, store, llm, progress))
     return obtained
+
+
+def _any_readable(parse: Parse, asked: Mapping[str, Request], obtained: Obtained) -> bool:
+    known = (_unreadable(parse, asked[key], found) for key, found in obtained.responses.items())
+    return any(reason is None for reason in known)
+
+
+def _unreadable(parse: Parse, request: Request, response: Response) -> str | None:
+    try:
+        answers.read(parse, request, response)
+    except ParseError as error:
+        return str(error)
+    return None
+
+
+def _add(obtained: Obtained, more: Obtained) -> None:
+    obtained.responses |= more.responses
+    obtained.new |= more.new
+    obtained.failed |= more.failed
+    obtained.uncounted |= more.uncounted
+    obtained.tries += more.tries
+    obtained.notes += more.notes
+
+
+def _by_any_key(
+    asked: Mapping[str, Request],
+    llm: LLMConfig,
+    look_up: Callable[[Mapping[str, Request]], dict[str, Response]],
+) -> dict[str, Response]:
+    """Look requests up by key; those that are not there by the keys that earlier versions gave them,
+    which followed the spelling of the endpoint."""
+    found = look_up(asked)
+    normal = normal_endpoint(llm.endpoint)
+    for spelling in {llm.endpoint, f"{normal}/"} - {normal} if "://" in normal else ():
+        left = {
+            request.key_as_written(spelling, llm.model): key
+            for key, request in asked.items()
+            if key not in found
+        }
+        older = look_up({old: asked[key] for old, key in left.items()})
+        found |= {left[old]: replace(one, key=left[old]) for old, one in older.items()}
+    return found
+
+
+def _mend(
+    values: list[Any],
+    again: dict[int, Request],
+    reasons: dict[int, str],
+    first: Obtained,
+    keys: Sequence[str],
+    parse: Parse,
+    llm: LLMConfig,
+    store: Store,
+) -> None:
+    """Let a right answer in a file take the place of one that was refused."""
+    from touchstone.llm.backends.batch_file import all_answers
+
+    others = all_answers(llm, {keys[index] for index in again})
+    for index in list(again):
+        for response in others.get(keys[index], ()):
+            request = replace(again[index], messages=again[index].messages[:-2])
+            if _unreadable(parse, request, response) is None:
+                values[index] = parse(request, response.text)
+                first.responses[keys[index]] = response
+                store.put(
+                    response,
+                    endpoint=llm.endpoint,
+                    model=llm.model,
+                    request=request,
+                    stage=request.stage,
+                    restricted=request.restricted,
+                    replace=True,
+                )
+                del again[index], reasons[index]
+                break
 
 
 def _announce(missing: Mapping[str, Request], llm: LLMConfig, store: Store) -> None:
@@ -246,7 +264,8 @@ def _announce(missing: Mapping[str, Request], llm: LLMConfig, store: Store) -> N
         missing, missing, price, budget.scale(store.spent(llm.endpoint, llm.model))
     )
     costs = [row.cost_usd for row in rows]
-    cost = "cost unknown" if None in costs else f"at most {sum(costs):.4f} USD"
+    known = sum(cost for cost in costs if cost is not None)
+    cost = "cost unknown" if None in costs else f"at most {known:.4f} USD"
     log.info(
         "%s: %d requests to %s at %s, %s",
         ", ".join(row.stage for row in rows),
@@ -254,105 +273,6 @@ def _announce(missing: Mapping[str, Request], llm: LLMConfig, store: Store) -> N
         llm.model,
         llm.endpoint,
         cost,
-    )
-
-
-def _settle(
-    asked: Mapping[str, Request],
-    first: Obtained,
-    again: Mapping[str, Request],
-    second: Obtained,
-    llm: LLMConfig,
-    store: Store | None,
-    corpus: str,
-) -> None:
-    """Raise if requests are left that somebody has to answer first."""
-    missing = {
-        key: request
-        for key, request in asked.items()
-        if key not in first.responses and key not in first.failed
-    }
-    if llm.estimate_only:
-        missing |= {key: request for key, request in again.items() if key not in second.responses}
-        batch = llm.backend in ("batch_file", "openai_batch")
-        factor = (
-            budget.scale(store.spent(llm.endpoint, llm.model))
-            if store is not None
-            else budget.UNSCALED
-        )
-        rows = budget.estimates({**asked, **missing}, missing, budget.price_of(llm, batch), factor)
-        raise EstimateOnly(budget.table(rows, llm), rows)
-    if llm.backend == "recorded" and missing:
-        key, request = next(iter(missing.items()))
-        stage = f" of stage {request.stage}" if request.stage else ""
-        differing = "; ".join(recording.differences(llm.recording, missing)[:3])
-        other = f"Your copy of the text is not the recorded one: {differing}. " if differing else ""
-        error = MissingRecording(
-            f"{len(missing)} of {len(asked)} requests{stage} are not in the recording, the first is {key[:16]} ({llm.model} at "
-            f"{llm.endpoint}). {other}Two ways to get them: llm=batch_file writes them to a file to be answered; llm=openai (or another endpoint) "
-            "asks them now. A recording that you have is named by llm.recording=PATH"
-        )
-        error.keys, error.n, error.stage = list(missing), len(missing), request.stage
-        raise error
-    if llm.backend == "batch_file":
-        missing |= {key: request for key, request in again.items() if key not in second.responses}
-        if missing:
-            raise _pending(missing, llm, store, corpus, first.notes + second.notes)
-
-
-def _pending(
-    missing: Mapping[str, Request], llm: LLMConfig, store: Store, corpus: str, notes: Sequence[str]
-) -> PendingRequests:
-    from touchstone.llm.backends.batch_file import export
-
-    paths = export(
-        llm.batch_dir,
-        missing,
-        llm.model,
-        store,
-        max_requests=llm.batch_max_requests,
-        max_mb=llm.batch_max_mb,
-        corpus=corpus,
-        purpose=llm.purpose,
-    )
-    told = "".join(f"\n  {note}" for note in dict.fromkeys(notes))
-    return PendingRequests(
-        f"{len(missing)} requests wait for answers in {', '.join(map(str, paths))}. Answer each line as an OpenAI-Batch output line, or as "
-        f'{{"custom_id": ..., "text": ...}}, in {llm.batch_dir}/answers*.jsonl, and run the same command again{told}',
-        paths,
-        len(missing),
-    )
-
-
-def _usage(
-    asked: Mapping[str, Request], first: Obtained, second: Obtained, llm: LLMConfig
-) -> Usage:
-    responses = {**first.responses, **second.responses}
-    new = first.new | second.new
-    counts = Counter()
-    for key in new:
-        counts.update(chat.tokens(responses[key].usage))
-    cost: float | None = 0.0
-    if new:
-        price = budget.price_of(llm, batch=llm.backend in ("batch_file", "openai_batch"))
-        cost = None if price is None else price.cost(counts)
-    return Usage(
-        requests=len(asked),
-        cached=len(responses) - len(new),
-        sent=len(new),
-        failed=len(first.failed) + len(second.failed),
-        tries=first.tries + second.tries,
-        cost_usd=cost,
-        served_models=tuple(
-            sorted({response.model for response in responses.values() if response.model})
-        ),
-        recording=digest_rows(
-            {"key": key, "text": response.text} for key, response in responses.items()
-        ),
-        **{
-            name: counts[name]
-            for name in ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens")
-        },
     )
 
 
@@ -367,16 +287,13 @@ def _parsed(
     for index, (request, key) in enumerate(zip(requests, keys, strict=True)):
         response = first.responses.get(key)
         if response is None:
-            if key in first.failed:
-                reasons[index] = first.failed[key]
-            continue
-        if response.refused:
-            reasons[index] = response.refused
             continue
         try:
-            values[index] = parse(request, response.text)
+            values[index] = answers.read(parse, request, response)
         except ParseError as error:
             reasons[index] = str(error)
+            if response.refused:  # a stand-off recording has no text to show the model again
+                continue
             again[index] = _with_reason(request, response.text, str(error))
     return values, again, reasons
 

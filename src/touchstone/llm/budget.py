@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from touchstone.errors import UserError
-from touchstone.llm.protocol import Request
+from touchstone.llm import chat
+from touchstone.llm.protocol import Request, Response
 
 if TYPE_CHECKING:
+    from touchstone.llm.store import Store
     from touchstone.schema import LLMConfig
 
 MARGIN = 1.15  # of the rescaled estimate, to make it a bound
@@ -84,6 +86,15 @@ class Estimate:
     as_of: str = ""
 
 
+def spent_usd(llm: LLMConfig, store: Store) -> float:
+    """Return what was ever spent at an endpoint for a model, from this store; 0 without a price."""
+    spent = 0.0
+    for row in store.spent(llm.endpoint, llm.model):
+        price = price_of(llm, bool(row["batch"]))
+        spent += 0.0 if price is None else price.cost(row)
+    return spent
+
+
 def price_of(llm: LLMConfig, batch: bool = False) -> Price | None:
     """Return the price of `llm.model`, None where the table has none.
 
@@ -121,6 +132,24 @@ def prompt_tokens(request: Request) -> int:
     schema."""
     total = sum(count_tokens(message["content"]) + 4 for message in request.messages) + 3
     return total + (count_tokens(json.dumps(request.schema)) if request.schema is not None else 0)
+
+
+def used_tokens(request: Request | None, response: Response) -> tuple[dict[str, int], bool]:
+    """Return the tokens of an answer for the budget, and whether the endpoint counted them; where
+    it did not, or counted what cannot be, they are estimated from above."""
+    estimated = prompt_tokens(request) if request is not None else 0
+    counts = chat.tokens(response.usage)
+    if counts is not None:
+        return {**counts, "estimated_tokens": estimated}, True
+    completion = round(count_tokens(response.text) * UNSCALED) + 1
+    limit = None if request is None else request.params.get("max_tokens")
+    guess = {
+        "prompt_tokens": round(estimated * UNSCALED),
+        "completion_tokens": completion if limit is None else max(completion, limit),
+        "reasoning_tokens": 0,
+        "cached_tokens": 0,
+    }
+    return {**guess, "estimated_tokens": 0}, False
 
 
 def scale(spent: Iterable[Mapping[str, int]]) -> float:
@@ -168,7 +197,7 @@ def estimates(
         sent = [asked[key] for key in keys if key in missing]
         tokens_in = sum(round(prompt_tokens(request) * factor) for request in sent)
         limits = [request.params.get("max_tokens") for request in sent]
-        tokens_out = None if None in limits else sum(limits)
+        tokens_out = None if None in limits else sum(limit or 0 for limit in limits)
         cost = twice = None
         if price is not None and tokens_out is not None:
             cost = price.cost({"prompt_tokens": tokens_in, "completion_tokens": tokens_out})
@@ -203,13 +232,14 @@ def added(rows: Iterable[Estimate]) -> list[Estimate]:
         if sofar is None:
             stages[row.stage] = row
             continue
-        numbers = {
+        numbers: dict[str, Any] = {
             field.name: (getattr(sofar, field.name), getattr(row, field.name))
             for field in fields(row)[1:-1]
         }
-        stages[row.stage] = replace(
-            row, **{name: None if None in pair else sum(pair) for name, pair in numbers.items()}
-        )
+        summed: dict[str, Any] = {
+            name: None if None in pair else sum(pair) for name, pair in numbers.items()
+        }
+        stages[row.stage] = replace(row, **summed)
     return list(stages.values())
 
 

@@ -3,7 +3,7 @@ that all backends share.
 
 The schema travels in one of three ways: `json_schema` (the endpoint enforces it), `json_object` (it
 enforces JSON only) or `instruction` (it enforces nothing: the schema is told in the last message).
-How it travels is not part of a request's key. Does not send (online.py, openai_batch.py) and does
+How it travels is not part of a request's key. Does not send (backends/) and does
 not judge what an answer says.
 """
 
@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from touchstone.llm.answers import NO_ANSWER
 from touchstone.llm.protocol import Request, Response
 
 STRUCTURED = ("json_schema", "json_object", "instruction")  # from strict to loose
@@ -64,13 +65,16 @@ def instruction(schema: Mapping[str, Any]) -> str:
 def read(completion: Any, key: str, *, latency_s: float | None = None, tries: int = 1) -> Response:
     """Return the response that a chat completion (parsed JSON) holds.
 
-    A refusal is an answer too: its text is '', its finish_reason `content_filter` or `refusal`.
+    A refusal is an answer too: its text is '', its finish_reason `content_filter` or `refusal`. An
+    error that comes with HTTP 200 is none.
 
     Raises
     ------
     Garbled
-        If it is no chat completion.
+        If it is no chat completion, an error, or a call of a tool.
     """
+    if isinstance(completion, Mapping) and completion.get("error"):
+        raise Garbled("the endpoint answered with an error in place of a completion")
     try:
         choice = completion["choices"][0]
         message = choice["message"]
@@ -84,14 +88,18 @@ def read(completion: Any, key: str, *, latency_s: float | None = None, tries: in
         raise Garbled("the completion's content is no text")
     if not content and refusal:
         finish = "refusal"
+    elif str(finish) == "error":
+        raise Garbled("the endpoint ended the answer with an error")
+    elif not content and str(finish) in NO_ANSWER:
+        raise Garbled("the model called a tool in place of an answer")
     usage = completion.get("usage")
     return Response(
         key=key,
         text=clean(content or ""),
-        finish_reason=str(finish),
-        model=str(completion.get("model") or ""),
+        finish_reason=word(finish),
+        model=word(completion.get("model")),
         usage=dict(usage) if isinstance(usage, Mapping) else {},
-        fingerprint=str(completion.get("system_fingerprint") or ""),
+        fingerprint=word(completion.get("system_fingerprint")),
         latency_s=latency_s,
         tries=tries,
         created=now(),
@@ -107,26 +115,62 @@ def clean(text: str) -> str:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+def word(value: Any) -> str:
+    """Return a name that a server sent as one line without control characters, at most 200 long:
+    it is shown on terminals."""
+    text = "".join(c if c.isprintable() else " " for c in clean(str(value or ""))[:200])
+    return text.strip()
+
+
 def now() -> str:
     """Return the date and time in UTC, ISO form, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def tokens(usage: Mapping[str, Any]) -> dict[str, int]:
-    """Return prompt, completion, reasoning and cached tokens of a usage object; 0 where it does not
-    say.
+def tokens(usage: Mapping[str, Any]) -> dict[str, int] | None:
+    """Return prompt, completion, reasoning and cached tokens of a usage object; None where it does
+    not say how many tokens were used, or says what cannot be.
 
     Reasoning tokens are part of completion tokens, cached tokens are part of prompt tokens, as
-    OpenAI counts them.
+    OpenAI counts them. `input_tokens` and `output_tokens` are other names of the first two.
+
+    Examples
+    --------
+    >>> tokens({"input_tokens": "12", "output_tokens": 3})["prompt_tokens"], tokens({})
+    (12, None)
     """
-    details = usage.get("completion_tokens_details") or {}
-    prompt_details = usage.get("prompt_tokens_details") or {}
+    prompt = _first_count(usage, "prompt_tokens", "input_tokens")
+    completion = _first_count(usage, "completion_tokens", "output_tokens")
+    if prompt is None or completion is None:
+        return None
+    reasoning = _count(_inside(usage, "completion_tokens_details", "reasoning_tokens")) or 0
+    cached = _count(_inside(usage, "prompt_tokens_details", "cached_tokens")) or 0
     return {
-        "prompt_tokens": int(usage.get("prompt_tokens") or 0),
-        "completion_tokens": int(usage.get("completion_tokens") or 0),
-        "reasoning_tokens": int(details.get("reasoning_tokens") or 0),
-        "cached_tokens": int(prompt_details.get("cached_tokens") or 0),
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "reasoning_tokens": min(reasoning, completion),
+        "cached_tokens": min(cached, prompt),
     }
+
+
+def _first_count(usage: Mapping[str, Any], *names: str) -> int | None:
+    return next((count for name in names if (count := _count(usage.get(name))) is not None), None)
+
+
+def _inside(usage: Mapping[str, Any], details: str, name: str) -> Any:
+    inner = usage.get(details)
+    return inner.get(name) if isinstance(inner, Mapping) else None
+
+
+def _count(value: Any) -> int | None:
+    """Return a number of tokens; None for what is none: a word, a list, NaN, a negative number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return int(number) if 0 <= number < 1e12 else None
 
 
 def _is_strict(schema: Mapping[str, Any]) -> bool:

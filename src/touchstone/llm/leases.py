@@ -42,7 +42,8 @@ def claim(
     elsewhere : keys that another live process is asking, or that were answered meanwhile.
     full : whether the money stopped the claiming.
     """
-    claimed, elsewhere = [], []
+    claimed: list[str] = []
+    elsewhere: list[str] = []
     now = time.time()
     with store.writing():
         room_usd = None if room is None else room() - _reserved(store, now)
@@ -60,7 +61,8 @@ def claim(
             if room_usd is not None and cost > room_usd:
                 return claimed, elsewhere, True
             store.db.execute(
-                "INSERT OR REPLACE INTO claims VALUES (?,?,?,?)", (packed, owner, now, cost)
+                "INSERT OR REPLACE INTO claims (key, owner, heard, reserved_usd) VALUES (?,?,?,?)",
+                (packed, owner, now, cost),
             )
             claimed.append(key)
             if room_usd is not None:
@@ -110,10 +112,19 @@ def new_owner() -> str:
 
 
 def alive(owner: str, heard: float, now: float) -> bool:
-    """Tell whether a call that was last heard of at `heard` (seconds since the epoch) still
-    runs."""
-    machine, pid, started, _ = json.loads(owner)
-    if now - heard > (CLAIM_S if machine != _machine() else 10 * CLAIM_S):
+    """Tell whether a call that was last heard of at `heard` (seconds since the epoch) still runs.
+
+    Clocks of two machines need not agree: what counts is that its heartbeat changes while we look,
+    by our own monotonic clock. So nothing is waited for longer than the limit after its last beat.
+    """
+    machine, pid, started, _ = _parts(owner)
+    limit = CLAIM_S if machine != _machine() else 10 * CLAIM_S
+    if now - heard > limit:
+        return False
+    last, since = _heard.get(owner, (None, 0.0))
+    if last != heard:
+        _heard[owner] = (heard, time.monotonic())
+    elif time.monotonic() - since > limit:
         return False
     if machine != _machine() or pid == os.getpid():
         return True
@@ -128,10 +139,38 @@ def alive(owner: str, heard: float, now: float) -> bool:
         return False
 
 
+def shown(owner: str) -> str:
+    """Return who holds a claim, for a message: process and machine."""
+    machine, pid, *_ = _parts(owner)
+    return f"process {pid} on {str(machine).partition('/')[0]}"
+
+
+def holders(store: Store, keys: Iterable[str]) -> list[str]:
+    """Return who is asking these keys, for a message."""
+    found: set[str] = set()
+    for chunk in chunks(list(keys)):
+        marks = ",".join("?" * len(chunk))
+        query = f"SELECT DISTINCT owner FROM claims WHERE key IN ({marks})"
+        found.update(shown(row[0]) for row in store.db.execute(query, chunk))
+    return sorted(found)
+
+
+_heard: dict[str, tuple[float | None, float]] = {}  # owner -> heartbeat, when it was first seen
+
+
+def _parts(owner: str) -> tuple[str, int, float, str]:
+    """Return machine, process id, start and token of an owner; of what cannot be read, nobody's."""
+    try:
+        machine, pid, started, token = json.loads(owner)
+        return str(machine), int(pid), float(started), str(token)
+    except (ValueError, TypeError):
+        return "unknown", -1, 0.0, ""
+
+
 def _reserved(store: Store, now: float) -> float:
     """Return the most that the claims which are open now can cost."""
     rows = store.db.execute("SELECT reserved_usd, owner, heard FROM claims WHERE reserved_usd > 0")
-    return sum(reserved for reserved, owner, heard in rows if alive(owner, heard, now))
+    return sum((float(cost) for cost, owner, heard in rows if alive(owner, heard, now)), 0.0)
 
 
 @lru_cache(maxsize=1)

@@ -10,11 +10,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from touchstone.digest import digest
+
+
+def normal_endpoint(endpoint: str) -> str:
+    """Return an endpoint in one spelling: scheme and host lower case, no default port, no slash at
+    the end. What is no URL stays.
+
+    Examples
+    --------
+    >>> normal_endpoint("HTTP://LOCALHOST:80/v1/"), normal_endpoint("file")
+    ('http://localhost/v1', 'file')
+    """
+    scheme, separator, rest = endpoint.partition("://")
+    if not separator:
+        return endpoint
+    place, slash, path = rest.partition("/")
+    scheme, place = scheme.lower(), place.lower()
+    place = place.removesuffix({"http": ":80", "https": ":443"}.get(scheme, ":"))
+    return f"{scheme}://{place}{slash}{path}".rstrip("/")
 
 
 @dataclass(frozen=True)
@@ -34,6 +52,8 @@ class Request:
     restricted : whether the messages hold text of a corpus with `access: restricted`.
     context : what the parser needs to know to read the answer (which sentences were asked); kept
         when the request is asked again.
+    unreadable : says why an answer cannot be read, None where it can; None where nobody wants to
+        know before all are answered.
     """
 
     messages: tuple[Mapping[str, str], ...]
@@ -43,9 +63,14 @@ class Request:
     stage: str = ""
     restricted: bool = False
     context: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    unreadable: Callable[[Response], str | None] | None = field(default=None, compare=False)
 
     def key(self, endpoint: str, model: str) -> str:
         """Return the digest that names this request at `endpoint` for `model`: 64 hex digits."""
+        return self.key_as_written(normal_endpoint(endpoint), model)
+
+    def key_as_written(self, endpoint: str, model: str) -> str:
+        """As `key`, with the endpoint as it is spelled: what earlier versions wrote."""
         parts = {
             "endpoint": endpoint,
             "model": model,
@@ -104,6 +129,7 @@ class Obtained:
     new : keys of those that were paid for in this call.
     failed : key -> why the request was given up; such a request is asked again by the next call.
     tries : requests that went over the wire.
+    uncounted : keys of answers of this call whose tokens the endpoint did not count.
     notes : remarks for the user, without text of requests or answers.
     """
 
@@ -111,6 +137,7 @@ class Obtained:
     new: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
     tries: int = 0
+    uncounted: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
 

@@ -69,9 +69,10 @@ def replay(recording: str | None, asked: Mapping[str, Request]) -> dict[str, Res
         lines = _load_file(path, *_state(path))
         for key in asked.keys() & lines.keys():
             by_key.setdefault(key, lines[key])
-        for key in [line.stand_off.get("again") for line in by_key.values() if line.stand_off]:
-            if key in lines:
-                by_key.setdefault(key, lines[key])
+        again = [line.stand_off.get("again") for line in by_key.values() if line.stand_off]
+        for second in filter(None, again):
+            if second in lines:
+                by_key.setdefault(second, lines[second])
     return {key: _replayed(key, asked[key], by_key) for key in asked if key in by_key}
 
 
@@ -97,8 +98,8 @@ def differences(recording: str | None, missing: Mapping[str, Request]) -> list[s
                 near |= {line.where: line for line in by_sentence.get((number, digest), ())}
         for where, line in near.items():
             if wrong := standoff.differing(request.messages, line.stand_off or {}):
-                number = f"sentence {wrong[0]}" if len(wrong) == 1 else f"sentences {wrong}"
-                found.append(f"{where}: {number} differs from what was asked about")
+                which = f"sentence {wrong[0]}" if len(wrong) == 1 else f"sentences {wrong}"
+                found.append(f"{where}: {which} differs from what was asked about")
     return list(dict.fromkeys(found))
 
 
@@ -457,7 +458,9 @@ def _key_of(line: Mapping[str, Any]) -> str | None:
             request.get("params") or {},
             request.get("sample") or 0,
         )
-        return asked.key(line.get("endpoint", ""), line.get("model", ""))
+        place = line.get("endpoint", ""), line.get("model", "")
+        written = asked.key_as_written(*place)
+        return written if written == line["key"] else asked.key(*place)
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
 

@@ -17,8 +17,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from touchstone.llm.answers import loads
 from touchstone.llm.marks import read_marks, write_marks
-from touchstone.llm.parsing import loads
 from touchstone.llm.protocol import ParseError
 
 LABELS, MARKS = "sentence_labels", "marked_sentences"  # titles of the answers' JSON schemas
@@ -66,7 +66,7 @@ def form_of(request: Mapping[str, Any]) -> str | None:
     """Return `labels` or `marks`, the form in which the answer to a request can stand off; None
     where it cannot."""
     title = (request.get("schema") or {}).get("title")
-    return {LABELS: "labels", MARKS: "marks"}.get(title)
+    return {LABELS: "labels", MARKS: "marks"}.get(str(title))
 
 
 def stand_off(request: Mapping[str, Any], answer: str, *, restricted: bool) -> dict[str, Any]:

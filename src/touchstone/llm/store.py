@@ -1,15 +1,17 @@
 """The response store: every answer that was ever paid for, by the digest of its request, in one
 SQLite file.
 
-    responses  one row per answered request; errors are never stored claims     who is asking what
-    right now (claims.py) batches    what was submitted to a Batch API (batches.py) spend
-    tokens per endpoint and model, for the budget and for better estimates rates      when the next
-    request may be sent, where requests or tokens per minute are limited; shared by all processes
-    facts      what an endpoint was found to support
+    responses  one row for each answered request; errors are never stored
+    claims     who is asking what right now (leases.py)
+    batches    what was submitted to a Batch API (backends/batches.py)
+    spend      tokens for each endpoint and model, for the budget and for better estimates
+    rates      when the next request may be sent (facts.py)
+    facts      what an endpoint was found to support (facts.py)
 
 WAL with synchronous=NORMAL: a killed process loses nothing that was written, and readers never
 wait. The file is 0600 in a 0700 folder, since answers and requests may hold text of restricted
-corpora. Needs a local disk: SQLite's WAL does not work over NFS.
+corpora. Its version is checked before anything is sent (store_schema.py). Needs a local disk:
+SQLite's WAL does not work over NFS.
 """
 
 from __future__ import annotations
@@ -17,40 +19,27 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sqlite3
-import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from touchstone.errors import UserError
-from touchstone.llm.protocol import Request, Response
+from touchstone.llm.answers import ERROR, NO_ANSWER
+from touchstone.llm.protocol import Request, Response, normal_endpoint
+from touchstone.llm.store_schema import prepare
 from touchstone.private import FILE, close_to_others, private_folder
 
 log = logging.getLogger(__name__)
 
+_ESCAPED = re.compile("[\udc80-\udcff]")  # bytes that are no text
 _CHUNK = 500  # keys per query
-_TABLES = """
-CREATE TABLE IF NOT EXISTS responses (
-    key BLOB PRIMARY KEY, text TEXT NOT NULL, finish_reason TEXT NOT NULL, model TEXT NOT NULL, usage TEXT NOT NULL,
-    fingerprint TEXT NOT NULL, latency_s REAL, tries INTEGER NOT NULL, created TEXT NOT NULL,
-    endpoint TEXT NOT NULL, asked_model TEXT NOT NULL, stage TEXT NOT NULL, restricted INTEGER NOT NULL, request BLOB);
-CREATE TABLE IF NOT EXISTS claims (
-    key BLOB PRIMARY KEY, owner TEXT NOT NULL, heard REAL NOT NULL, reserved_usd REAL NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS batches (
-    token TEXT PRIMARY KEY, batch_id TEXT, endpoint TEXT NOT NULL, model TEXT NOT NULL, owner TEXT NOT NULL, heard REAL NOT NULL,
-    reserved_usd REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS batch_keys (key BLOB PRIMARY KEY, token TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS spend (
-    endpoint TEXT, model TEXT, batch INTEGER, requests INTEGER, prompt_tokens INTEGER, cached_tokens INTEGER,
-    completion_tokens INTEGER, estimated_tokens INTEGER, PRIMARY KEY (endpoint, model, batch));
-CREATE TABLE IF NOT EXISTS rates (endpoint TEXT, model TEXT, name TEXT, free_at REAL, PRIMARY KEY (endpoint, model, name));
-CREATE TABLE IF NOT EXISTS facts (endpoint TEXT, model TEXT, name TEXT, value TEXT, PRIMARY KEY (endpoint, model, name));
-"""
 _COLUMNS = "key, text, finish_reason, model, usage, fingerprint, latency_s, tries, created"
+_ALL_COLUMNS = f"{_COLUMNS}, endpoint, asked_model, stage, restricted, request"
 
 
 @dataclass(frozen=True)
@@ -90,9 +79,11 @@ class Store:
             self.db = sqlite3.connect(
                 self.path, timeout=60, isolation_level=None, check_same_thread=False
             )
+            # a damaged byte must not end in a message of SQLite that quotes the text
+            self.db.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
             self.db.execute("PRAGMA journal_mode=WAL")
             self.db.execute("PRAGMA synchronous=NORMAL")
-            self.db.executescript(_TABLES)
+            prepare(self.db, self.path)
         except OSError as error:
             raise UserError(
                 f"cannot write the response store {self.path}: {error.strerror}; set paths.cache to a folder you own"
@@ -120,16 +111,32 @@ class Store:
         found = {}
         for chunk in chunks(list(keys)):
             marks = ",".join("?" * len(chunk))
-            for row in self.db.execute(
-                f"SELECT {_COLUMNS} FROM responses WHERE key IN ({marks})", chunk
-            ):
-                response = _response(row)
-                found[response.key] = response
+            query = f"SELECT {_COLUMNS} FROM responses WHERE key IN ({marks})"
+            for row in self.db.execute(query, chunk).fetchall():
+                if response := self._whole(row):
+                    found[response.key] = response
         return found
+
+    def _whole(self, row: Sequence[Any]) -> Response | None:
+        """Return a row as a response; None where it is an error that an earlier version kept, or
+        bytes that are no text, both of which are removed."""
+        response = None
+        with suppress(ValueError):
+            response = _response(row)
+            if not _ESCAPED.search(response.text) and response.finish_reason not in NO_ANSWER:
+                return response
+        if response is not None and response.text and response.finish_reason in NO_ANSWER - ERROR:
+            return response
+        log.warning(
+            "%s: answer %s is damaged or an error; it is asked again", self.path, row[0].hex()[:12]
+        )
+        with self.writing():
+            self.db.execute("DELETE FROM responses WHERE key = ?", (row[0],))
+        return None
 
     def missing(self, keys: Iterable[str]) -> list[str]:
         """Return the keys, in order, that have no stored response."""
-        keys, known = list(keys), set()
+        keys, known = list(keys), set[str]()
         for chunk in chunks(keys):
             marks = ",".join("?" * len(chunk))
             known.update(
@@ -151,6 +158,7 @@ class Store:
         restricted: bool = False,
         tokens: Mapping[str, int] | None = None,
         batch: bool = False,
+        replace: bool = False,
     ) -> bool:
         """Write an answer, end its claim, and add its tokens to the spend; return False if one was
         there already.
@@ -162,7 +170,9 @@ class Store:
         tokens : prompt_tokens, cached_tokens, completion_tokens and estimated_tokens, if the answer
             was paid for now.
         batch : whether it was asked at the batch price.
+        replace : whether it takes the place of one that is there, which could not be used.
         """
+        endpoint = normal_endpoint(endpoint)
         key = bytes.fromhex(response.key)
         row = (
             key,
@@ -180,10 +190,12 @@ class Store:
             int(restricted),
             pack(request),
         )
+        marks = ",".join("?" * len(row))
         with self.writing():
+            verb = "REPLACE" if replace else "IGNORE"
             new = (
                 self.db.execute(
-                    "INSERT OR IGNORE INTO responses VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)", row
+                    f"INSERT OR {verb} INTO responses ({_ALL_COLUMNS}) VALUES ({marks})", row
                 ).rowcount
                 == 1
             )
@@ -201,7 +213,8 @@ class Store:
                     )
                 ]
                 self.db.execute(
-                    "INSERT INTO spend VALUES (?,?,?,1,?,?,?,?) ON CONFLICT DO UPDATE SET requests = requests + 1, "
+                    "INSERT INTO spend (endpoint, model, batch, requests, prompt_tokens, "
+                    "cached_tokens, completion_tokens, estimated_tokens) VALUES (?,?,?,1,?,?,?,?) ON CONFLICT DO UPDATE SET requests = requests + 1, "
                     "prompt_tokens = prompt_tokens + excluded.prompt_tokens, cached_tokens = cached_tokens + excluded.cached_tokens, "
                     "completion_tokens = completion_tokens + excluded.completion_tokens, "
                     "estimated_tokens = estimated_tokens + excluded.estimated_tokens",
@@ -235,45 +248,9 @@ class Store:
         )
         query = f"SELECT {', '.join(names)} FROM spend WHERE endpoint = ? AND model = ?"
         return [
-            dict(zip(names, row, strict=True)) for row in self.db.execute(query, (endpoint, model))
+            dict(zip(names, row, strict=True))
+            for row in self.db.execute(query, (normal_endpoint(endpoint), model))
         ]
-
-    def reserve(self, endpoint: str, model: str, name: str, seconds: float) -> float:
-        """Take `seconds` of a rate that all processes share; return how many seconds from now they
-        begin.
-
-        A rate of n per minute is a queue in which each takes 60/n seconds, so nothing is sent in
-        bursts. Negative seconds give back.
-        """
-        now = time.time()
-        with self.writing():
-            row = self.db.execute(
-                "SELECT free_at FROM rates WHERE endpoint = ? AND model = ? AND name = ?",
-                (endpoint, model, name),
-            ).fetchone()
-            start = (
-                max(now, row[0]) if row and row[0] < now + 3600 else now
-            )  # a clock that was set back must not block for ever
-            self.db.execute(
-                "INSERT OR REPLACE INTO rates VALUES (?,?,?,?)",
-                (endpoint, model, name, start + seconds),
-            )
-        return start - now
-
-    def fact(self, endpoint: str, model: str, name: str) -> str | None:
-        """Return what was found out about an endpoint, or None."""
-        row = self.db.execute(
-            "SELECT value FROM facts WHERE endpoint = ? AND model = ? AND name = ?",
-            (endpoint, model, name),
-        ).fetchone()
-        return row[0] if row else None
-
-    def learn(self, endpoint: str, model: str, name: str, value: str) -> None:
-        """Remember what was found out about an endpoint."""
-        with self.writing():
-            self.db.execute(
-                "INSERT OR REPLACE INTO facts VALUES (?,?,?,?)", (endpoint, model, name, value)
-            )
 
     @contextmanager
     def writing(self) -> Iterator[None]:

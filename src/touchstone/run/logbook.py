@@ -30,8 +30,8 @@ from touchstone.data.examples import Dataset
 from touchstone.digest import digest
 from touchstone.generate.prompts import Prompt
 from touchstone.generate.stages import Generated
-from touchstone.llm.ask import Usage
 from touchstone.llm.guard import publishable
+from touchstone.llm.usage import Usage
 from touchstone.pipeline import Cell
 from touchstone.pseudonyms import NOT_SHOWN, Pseudonyms
 from touchstone.svg import confusion_svg

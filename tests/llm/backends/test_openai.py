@@ -12,16 +12,18 @@ import time
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from fake_llm_server import FakeLLM
 
 from touchstone.errors import UserError
+from touchstone.llm import facts, pool
 from touchstone.llm import leases as claims
-from touchstone.llm import store as store_module
+from touchstone.llm.answers import loads
 from touchstone.llm.ask import ask
 from touchstone.llm.backends import openai as online
-from touchstone.llm.backends import pool
-from touchstone.llm.parsing import loads
-from touchstone.llm.protocol import ParseError, Request
+from touchstone.llm.budget import spent_usd
+from touchstone.llm.facts import reserve
+from touchstone.llm.protocol import ParseError, Request, Response
 from touchstone.llm.store import Store
 from touchstone.schema import LLMConfig
 
@@ -348,15 +350,14 @@ def test_a_served_model_that_changes_under_way_is_a_warning(tmp_path):
         ((), None),
     ],
 )
-def test_what_an_endpoint_supports_is_detected_once(tmp_path, supports, form):
+def test_what_an_endpoint_supports_is_settled_by_two_answers_that_agree(tmp_path, supports, form):
     with FakeLLM(echo, supports=supports) as server:
         answers = ask([request(n) for n in range(5)], parse, config(server), folder=tmp_path)
         assert answers.values == list(range(5))
-        probes = {"json_schema": 0, "json_object": 1, None: 2}[form]
+        probes = {"json_schema": 0, "json_object": 2, None: 4}[form]
         assert server.calls == 5 + probes
-        assert {body.get("response_format", {}).get("type") for body in server.bodies[probes:]} == {
-            form
-        }
+        settled = server.bodies[2 + probes :]
+        assert {body.get("response_format", {}).get("type") for body in settled} == {form}
         told = '"title": "answer"' in server.bodies[-1]["messages"][-1]["content"]
         assert told is (form != "json_schema") and bool(answers.warnings) is told
         ask([request(9)], parse, config(server), folder=tmp_path)
@@ -373,7 +374,7 @@ def test_an_endpoint_that_ignores_the_schema_is_told_it_instead(tmp_path):
 
     with FakeLLM(answer) as server:
         answers = ask([request(n) for n in range(4)], parse, config(server), folder=tmp_path)
-        assert answers.values == [0, 1, 2, 3] and server.calls == 5
+        assert answers.values == [0, 1, 2, 3] and server.calls == 6
 
 
 @pytest.mark.parametrize("structured", ["json_schema", "json_object", "instruction"])
@@ -445,35 +446,35 @@ def test_no_more_than_workers_are_in_flight(tmp_path):
 
 def test_a_rate_is_a_queue_that_all_processes_share(tmp_path, monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr(store_module.time, "time", lambda: now[0])
+    monkeypatch.setattr(facts.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(facts.time, "time", lambda: 0.0)  # a wall clock that was set back
     with Store(tmp_path) as one, Store(tmp_path) as other:
         assert [
-            round(store.reserve("e", "m", "requests", 0.5), 6) for store in (one, other, one)
+            round(reserve(store, "e", "m", "requests", 0.5), 6) for store in (one, other, one)
         ] == [0, 0.5, 1.0], "no burst"
         now[0] += 10
         assert (
-            one.reserve("e", "m", "requests", 0.5) == 0
-            and round(other.reserve("e", "m", "requests", 0.5), 6) == 0.5
+            reserve(one, "e", "m", "requests", 0.5) == 0
+            and round(reserve(other, "e", "m", "requests", 0.5), 6) == 0.5
         ), "no credit is saved up"
-        one.reserve("e", "m", "requests", -0.5)
-        assert round(other.reserve("e", "m", "requests", 0.5), 6) == 0.5, (
+        reserve(one, "e", "m", "requests", -0.5)
+        assert round(reserve(other, "e", "m", "requests", 0.5), 6) == 0.5, (
             "what was reserved too much is given back"
         )
-        assert one.reserve("e", "other", "requests", 0.5) == 0
-        now[0] -= 1_000_000
-        assert one.reserve("e", "m", "requests", 0.5) == 0, (
-            "a clock that was set back does not block"
-        )
+        assert reserve(one, "e", "other", "requests", 0.5) == 0
+        monkeypatch.setattr(facts, "_boot", lambda: "another start of the machine")
+        now[0] = 5.0
+        assert reserve(one, "e", "m", "requests", 0.5) == 0, "its clock begins anew"
 
 
 def test_requests_and_tokens_per_minute_are_reserved_before_sending(tmp_path, monkeypatch):
     reserved = []
 
-    def reserve(self, endpoint, model, name, seconds):
+    def noted(store, endpoint, model, name, seconds):
         reserved.append((name, seconds))
         return 0.0
 
-    monkeypatch.setattr(Store, "reserve", reserve)
+    monkeypatch.setattr(facts, "reserve", noted)
     with FakeLLM(echo) as server:
         llm = config(
             server,
@@ -494,7 +495,7 @@ def test_a_reserved_time_is_waited_for(tmp_path):
     with FakeLLM(echo) as server:
         started = time.monotonic()
         with Store(tmp_path) as store:
-            store.reserve(server.url, "fake-1", "requests", 0.4)
+            reserve(store, server.url, "fake-1", "requests", 0.4)
         ask([request(1)], parse, config(server, requests_per_minute=600), folder=tmp_path)
         assert time.monotonic() - started >= 0.39
 
@@ -749,3 +750,181 @@ def test_a_second_ctrl_c_drops_what_is_in_flight(tmp_path):
         assert "Ctrl-C again drops them" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
         assert "left 4" in process.communicate(timeout=25)[1], "before the answers came"
+
+
+def test_a_model_none_of_whose_first_answers_can_be_read_is_asked_no_more(tmp_path):
+    with FakeLLM(lambda body: "I would rather not.") as server:
+        llm = config(server, workers=2, structured="json_schema")
+        with pytest.raises(
+            UserError, match=r"none of the first 10 answers .*\(10 times: .*no JSON"
+        ):
+            ask([request(n) for n in range(60)], parse, llm, folder=tmp_path)
+        assert 10 <= server.calls <= 12
+        server.answer = lambda body: echo(body) if server.calls % 3 else "I would rather not."
+        answers = ask([request(n) for n in range(60)], parse, llm, folder=tmp_path)
+        assert answers.usage.cached >= 10, "what was answered is kept"
+
+
+def test_an_endpoint_that_hangs_at_first_contact_is_asked_no_more(tmp_path, monkeypatch):
+    monkeypatch.setattr(online, "FIRST_CONTACT_S", 0.3)
+    with FakeLLM(echo, lambda n, body: "hang") as server:
+        llm = config(server, timeout_s=0.2, max_tries=50, workers=1)
+        with pytest.raises(UserError, match=r"answered nothing within \d+ s.*llm.timeout_s"):
+            ask([request(n) for n in range(50)], parse, llm, folder=tmp_path)
+        assert server.calls <= 6
+
+
+def test_one_odd_answer_does_not_settle_how_an_endpoint_is_asked(tmp_path):
+    odd = iter(["Sure! Zero."])
+    with FakeLLM(lambda body: next(odd, None) or echo(body)) as server:
+        answers = ask([request(n) for n in range(6)], parse, config(server), folder=tmp_path)
+        assert answers.values == list(range(6)) and answers.warnings == []
+        assert server.bodies[-1]["response_format"]["type"] == "json_schema"
+
+
+def test_a_fact_expires(tmp_path, monkeypatch):
+    with Store(tmp_path) as store:
+        assert facts.observe(store, "http://E:80/v1/", "m", "n", "v") is None
+        assert facts.observe(store, "http://e/v1", "m", "n", "v") == "v"
+        assert facts.fact(store, "http://e/v1", "m", "n") == "v"
+        later = time.time() + 8 * 86_400
+        monkeypatch.setattr(facts.time, "time", lambda: later)
+        assert facts.fact(store, "http://e/v1", "m", "n") is None
+
+
+ERRORS = {
+    "openai": (
+        400,
+        {"error": {"message": "json_schema not supported", "param": "response_format"}},
+    ),
+    "fastapi list": (
+        422,
+        {"detail": [{"loc": ["body", "response_format"], "msg": "Extra inputs"}]},
+    ),
+    "fastapi text": (400, {"detail": "response_format is not supported"}),
+    "object": (400, {"object": "error", "message": "response_format json_schema", "code": 400}),
+    "error text": (400, {"error": "json_schema response_format not supported"}),
+    "message": (400, {"message": "response_format not supported"}),
+    "errors": (400, {"errors": [{"message": "response_format not supported"}]}),
+    "plain": (400, "response_format not supported"),
+    "html": (400, "<html>response_format</html>"),
+    "501": (501, {"error": {"message": "json_schema not implemented"}}),
+    "500": (500, {"error": {"message": "json_schema grammar failed"}}),
+    "404": (404, {"error": {"message": "response_format json_schema not supported"}}),
+    "max_tokens": (422, {"detail": [{"loc": ["max_tokens"], "msg": "use max_completion_tokens"}]}),
+}
+
+
+@pytest.mark.parametrize("form", ERRORS)
+def test_a_refused_form_is_understood_in_every_wording(tmp_path, form):
+    status, said = ERRORS[form]
+
+    class Picky(FakeLLM):
+        async def _respond(self, request, body, number):
+            asked = (body.get("response_format") or {}).get("type") == "json_schema"
+            if "max_tokens" in body if form == "max_tokens" else asked:
+                text = said if isinstance(said, str) else json.dumps(said)
+                kind = "text/plain" if isinstance(said, str) else "application/json"
+                return web.Response(status=status, text=text, content_type=kind)
+            return await super()._respond(request, body, number)
+
+    with Picky(echo) as server:
+        answers = ask([request(n) for n in range(3)], parse, config(server), folder=tmp_path)
+    assert answers.values == [0, 1, 2] and answers.quarantine.empty
+
+
+def test_a_schema_that_the_model_missed_is_asked_for_again(tmp_path):
+    failing = {"code": "json_validate_failed", "message": "no valid JSON"}
+    with FakeLLM(echo, once("400", **failing)) as server:
+        answers = ask([request(1)], parse, config(server), folder=tmp_path)
+    assert answers.values == [1] and server.calls == 2
+
+
+BODIES = {
+    "error reason": {"choices": [{"message": {"content": "x"}, "finish_reason": "error"}]},
+    "error object": {"error": {"message": "overloaded"}, "choices": []},
+    "tool call": {
+        "choices": [
+            {"message": {"content": None, "tool_calls": [{}]}, "finish_reason": "tool_calls"}
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_an_error_with_status_200_is_asked_again_and_never_stored(tmp_path, name):
+    class Sick(FakeLLM):
+        async def _respond(self, request, body, number):
+            if number == 1:
+                return web.json_response(BODIES[name])
+            return await super()._respond(request, body, number)
+
+    with Sick(echo) as server:
+        answers = ask([request(1)], parse, config(server), folder=tmp_path)
+        assert answers.values == [1] and server.calls == 2
+    with Store(tmp_path) as store:
+        assert len(store) == 1
+
+
+USAGES = {
+    "none": None,
+    "list": [1, 2],
+    "words": {"prompt_tokens": "many", "completion_tokens": "few"},
+    "negative": {"prompt_tokens": -100_000, "completion_tokens": -5},
+    "infinite": {"prompt_tokens": 1e400, "completion_tokens": 1},
+    "half": {"prompt_tokens": 10},
+}
+
+
+@pytest.mark.parametrize("name", USAGES)
+def test_a_usage_that_cannot_be_is_estimated_from_above_and_its_cost_unknown(tmp_path, name):
+    class Odd(FakeLLM):
+        async def _respond(self, request, body, number):
+            answer = await super()._respond(request, body, number)
+            made = json.loads(answer.text) | {"usage": USAGES[name]}
+            return web.Response(text=json.dumps(made), content_type="application/json")
+
+    prices = tmp_path / "prices.yaml"
+    prices.write_text("models: {fake-1: {input: 10, output: 10}}\nbatch_factor: 1\n")
+    with Odd(echo) as server:
+        llm = config(server, location="remote", prices=str(prices))
+        answers = ask([request(1), request(2)], parse, llm, folder=tmp_path)
+        assert answers.values == [1, 2] and answers.usage.cost_usd is None
+        assert "did not count the tokens of 2 answers" in answers.warnings[0]
+        with Store(tmp_path) as store:
+            assert spent_usd(llm, store) > 0
+
+
+def test_an_answer_of_an_odd_shape_touches_no_other(tmp_path):
+    def shaky(asked, text):
+        return loads(text)[0]["n"].strip()  # as a parser that trusts a shape
+
+    answers_of = {0: '{"n": "a"}', 1: '{"n": {"value": 1}}', 2: '{"n": [1]}', 3: "[1]"}
+    with FakeLLM(
+        lambda body: answers_of[int(body["messages"][1]["content"].split()[-1])]
+    ) as server:
+        llm = config(server, structured="json_schema")
+        answers = ask([request(n) for n in range(4)], shaky, llm, folder=tmp_path)
+    assert answers.values == ["a", None, None, None]
+    assert answers.quarantine["reason"].str.contains("shape that cannot be read").sum() == 3
+
+
+@pytest.mark.parametrize("spelling", ["{}/", "HTTP{}"])
+def test_an_endpoint_has_one_key_however_it_is_spelled(tmp_path, spelling):
+    with FakeLLM(echo) as server:
+        ask([request(1)], parse, config(server), folder=tmp_path)
+        other = spelling.format(server.url if "/" in spelling else server.url[4:])
+        answers = ask([request(1)], parse, config(server, endpoint=other), folder=tmp_path)
+        assert answers.usage.cached == 1 and server.calls == 1
+
+
+def test_answers_under_keys_of_earlier_versions_are_found(tmp_path):
+    with FakeLLM(echo) as server:
+        spelled = server.url + "/"
+        with Store(tmp_path) as store:
+            key = request(1).key_as_written(spelled, "fake-1")
+            response = Response(key, '{"n": 1}')
+            store.put(response, endpoint=spelled, model="fake-1", request=request(1))
+        for endpoint in (spelled, server.url):
+            answers = ask([request(1)], parse, config(server, endpoint=endpoint), folder=tmp_path)
+            assert answers.values == [1] and server.calls == 0

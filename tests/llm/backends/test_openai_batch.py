@@ -9,9 +9,10 @@ import pytest
 from fake_llm_server import FakeLLM
 
 from touchstone.errors import BudgetExceeded, EstimateOnly, UserError
+from touchstone.llm import batches
+from touchstone.llm.answers import loads
 from touchstone.llm.ask import ask
-from touchstone.llm.backends import batches, openai_batch
-from touchstone.llm.parsing import loads
+from touchstone.llm.backends import openai_batch
 from touchstone.llm.protocol import Request
 from touchstone.llm.store import Store
 from touchstone.schema import LLMConfig

@@ -9,10 +9,10 @@ import jsonschema
 import pytest
 
 from touchstone.errors import UserError
+from touchstone.llm import decoding
+from touchstone.llm.answers import loads
 from touchstone.llm.ask import ask
-from touchstone.llm.backends import decoding
 from touchstone.llm.backends import transformers as local
-from touchstone.llm.parsing import loads
 from touchstone.llm.protocol import ParseError, Request
 from touchstone.llm.store import Store
 from touchstone.schema import LLMConfig

@@ -20,7 +20,7 @@ import pandas as pd
 
 from touchstone.data.examples import examples
 from touchstone.generate.prompts import Prompt
-from touchstone.llm.parsing import loads
+from touchstone.llm.answers import loads
 from touchstone.llm.protocol import ParseError, Request
 from touchstone.taxonomy import Taxonomy
 

@@ -21,8 +21,8 @@ from touchstone.data.examples import examples
 from touchstone.generate.data_to_label.sentences import entries_of, entry_id
 from touchstone.generate.label_to_data.sentences import WORDS, cycle
 from touchstone.generate.prompts import Prompt
+from touchstone.llm.answers import loads
 from touchstone.llm.marks import Span, read_marks
-from touchstone.llm.parsing import loads
 from touchstone.llm.protocol import ParseError, Request
 from touchstone.taxonomy import NONE, Taxonomy
 

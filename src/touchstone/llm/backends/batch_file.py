@@ -24,8 +24,7 @@ from filelock import FileLock
 
 from touchstone.digest import digest
 from touchstone.errors import UserError
-from touchstone.llm import chat
-from touchstone.llm.budget import prompt_tokens
+from touchstone.llm import budget, chat
 from touchstone.llm.protocol import Obtained, Request, Response
 from touchstone.llm.store import Store
 
@@ -47,11 +46,11 @@ def answer(asked: Mapping[str, Request], store: Store, llm: LLMConfig, progress:
     others: dict[str, tuple[str, str]] = {}
     for path in sorted(folder.glob("answers*.jsonl")):
         for number, raw in enumerate(_lines(path), start=1):
-            key, response, problem = _answer(raw)
+            key, response, problem = _answer(raw, llm.max_answer_mb)
             where = f"{path.name}, line {number}"
             if key is not None and key not in asked:
                 others[key] = (response.text, where)
-            elif problem:
+            elif problem or key is None:
                 found.notes.append(f"{where}: {problem}")
             elif found.responses.setdefault(key, response).text != response.text:
                 found.notes.append(
@@ -60,7 +59,9 @@ def answer(asked: Mapping[str, Request], store: Store, llm: LLMConfig, progress:
     found.notes += _foreign(others, folder, store)
     for key, response in found.responses.items():
         request = asked[key]
-        counts = {**chat.tokens(response.usage), "estimated_tokens": prompt_tokens(request)}
+        counts, known = budget.used_tokens(request, response)
+        if not known:
+            found.uncounted.add(key)
         store.put(
             response,
             endpoint=llm.endpoint,
@@ -72,6 +73,17 @@ def answer(asked: Mapping[str, Request], store: Store, llm: LLMConfig, progress:
             batch=True,
         )
     found.new = set(found.responses)
+    return found
+
+
+def all_answers(llm: LLMConfig, keys: set[str]) -> dict[str, list[Response]]:
+    """Return every readable line of the answer files for some requests, in order."""
+    found: dict[str, list[Response]] = {}
+    for path in sorted(Path(llm.batch_dir).glob("answers*.jsonl")) if keys else ():
+        for raw in _lines(path):
+            key, response, problem = _answer(raw, llm.max_answer_mb)
+            if key in keys and key is not None and not problem:
+                found.setdefault(key, []).append(response)
     return found
 
 
@@ -260,15 +272,17 @@ def _lines(path: Path) -> Iterator[str]:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _answer(raw: str) -> tuple[str | None, Response, str]:
+def _answer(raw: str, largest_mb: float) -> tuple[str | None, Response, str]:
     """Read one answer line: key (None where there is none), response, and what is wrong with it (''
     if nothing)."""
     nothing = Response("", "")
     if not raw.strip():
         return None, nothing, "empty line"
+    if len(raw) > largest_mb * 1_048_576:
+        return None, nothing, f"larger than {largest_mb:g} MB (llm.max_answer_mb)"
     try:
         answer = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None, nothing, "not JSON"
     key = answer.get("custom_id") if isinstance(answer, dict) else None
     if not isinstance(key, str):
@@ -277,8 +291,8 @@ def _answer(raw: str) -> tuple[str | None, Response, str]:
         usage = answer.get("usage")
         text, finish, model = (
             chat.clean(answer["text"]),
-            str(answer.get("finish_reason") or "stop"),
-            str(answer.get("model") or ""),
+            chat.word(answer.get("finish_reason")) or "stop",
+            chat.word(answer.get("model")),
         )
         return (
             key,

@@ -11,6 +11,7 @@ message.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import email.utils
 import json
 import logging
@@ -19,9 +20,9 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from touchstone.llm import chat, clients
-from touchstone.llm.backends.pool import Again, Refused, Stop, run
-from touchstone.llm.protocol import Obtained, Request, Response
+from touchstone.llm import answers, chat, clients, facts
+from touchstone.llm.pool import Again, Refused, Stop, run
+from touchstone.llm.protocol import Obtained, ParseError, Request, Response
 from touchstone.llm.secrets import api_key, headers
 from touchstone.llm.store import Store
 
@@ -37,6 +38,7 @@ _AGAIN = frozenset({408, 409, 425, 429})  # and everything from 500
 _ABOUT_SCHEMA = re.compile(
     r"response_format|json_schema|json_object|json schema|structured|grammar|guided", re.IGNORECASE
 )
+FIRST_CONTACT_S = 600.0  # an endpoint that hung so long without any answer is asked no more
 _CODE = re.compile(r"[\w.\[\]-]{1,60}")
 
 
@@ -59,9 +61,12 @@ class Sender:
         self.structured = (
             llm.structured
             if llm.structured != "auto"
-            else store.fact(llm.endpoint, llm.model, "structured")
+            else facts.fact(store, llm.endpoint, llm.model, "structured")
         )
-        self.tokens_field = store.fact(llm.endpoint, llm.model, "tokens_field") or "max_tokens"
+        known = facts.fact(store, llm.endpoint, llm.model, "tokens_field")
+        self.tokens_field = known or "max_tokens"
+        self.unconfirmed = False  # whether tokens_field was learned here, and worked not yet
+        self.first_sent: float | None = None  # by the monotonic clock
         self.notes: list[str] = []
         self.sent = 0
         self.answered = 0
@@ -84,7 +89,7 @@ class Sender:
                     response = await self._send(key, request, tries, structured)
                 except _Unsupported:
                     continue
-                self._learn_structured(structured if _is_json(response) else "instruction")
+                self._observe(structured if _is_json(response) else "instruction")
                 return response
         raise Refused(
             "the endpoint takes the request in no form (JSON schema, JSON object, instruction)"
@@ -99,6 +104,7 @@ class Sender:
         tokens_field = self.tokens_field
         body = chat.body(request, self.llm.model, structured, tokens_field)
         self.sent += 1
+        self.first_sent = self.first_sent or time.monotonic()
         started = time.perf_counter()
         try:
             # `post` instead of `chat.completions.create`: the same wire, half the CPU, and fields
@@ -112,46 +118,62 @@ class Sender:
         except clients.TooLarge as error:
             raise Refused(str(error)) from None
         except TimeoutError:
-            raise Again(f"no answer within {self.llm.timeout_s:g} s") from None
+            raise self._no_answer(f"no answer within {self.llm.timeout_s:g} s") from None
         except openai.APITimeoutError:
-            raise Again("timed out, or the connection was dropped") from None
+            raise self._no_answer("timed out, or the connection was dropped") from None
         except openai.APIConnectionError:
             raise Again("no connection") from None
         except openai.APIStatusError as error:
             if (
-                error.status_code == 400
+                error.status_code in (400, 422)
                 and tokens_field == "max_tokens"
                 and _wants_other_tokens_field(error)
             ):
-                self._learn_tokens_field("max_completion_tokens")
+                self.tokens_field, self.unconfirmed = "max_completion_tokens", True
+                self._observe_tokens_field()
                 return await self._send(key, request, tries, structured)
             raise self._rejected(error, request) from None
         except (
-            chat.Garbled,
             json.JSONDecodeError,
             UnicodeDecodeError,
+            RecursionError,
             openai.APIResponseValidationError,
         ):
             raise Again("the answer is no chat completion (truncated or garbled)") from None
-        except (openai.OpenAIError, OSError, *_transport_errors()) as error:
+        except chat.Garbled as error:
+            raise Again(str(error)) from None
+        except Exception as error:
+            if not isinstance(error, (openai.OpenAIError, OSError, *_transport_errors())):
+                raise
             raise Again(f"the connection failed ({type(error).__name__})") from None
         self.answered += 1
+        if self.unconfirmed:
+            self.unconfirmed = False
+            self._observe_tokens_field()
         return response
+
+    def _no_answer(self, reason: str) -> Exception:
+        """Return what a try that hung means: at first contact, soon an end to all of it."""
+        since = time.monotonic() - (self.first_sent or time.monotonic())
+        if not self.answered and since > FIRST_CONTACT_S:
+            return Stop(
+                f"{self.llm.endpoint} answered nothing within {since:.0f} s ({reason}): check that "
+                "it serves llm.model, or raise llm.timeout_s"
+            )
+        return Again(reason)
 
     def _rejected(self, error: openai.APIStatusError, request: Request) -> Exception:
         """Return what an error status means: Again, Refused, Stop or _Unsupported."""
         status, reason = error.status_code, f"HTTP {error.status_code}{_said(error)}"
+        if status == 400 and error.code == "json_validate_failed":
+            return Again(reason)  # the model missed the schema: another draw may not
         if status == 429 and error.code == "insufficient_quota":
             return Stop(f"{self.llm.endpoint} says that the quota is used up ({reason})")
-        if status in _AGAIN or status >= 500:
-            return Again(reason, retry_after(error.response.headers))
-        if (
-            status in (400, 422)
-            and self.structured is None
-            and request.schema is not None
-            and _about_schema(error)
-        ):
+        asks_schema = self.structured is None and request.schema is not None
+        if status in (400, 404, 422, 500, 501) and asks_schema and _about_schema(error):
             return _Unsupported()
+        if status in _AGAIN or (status >= 500 and status != 501):
+            return Again(reason, retry_after(error.response.headers))
         if (
             status in (401, 402)
             or (status in (403, 404) and not self.answered)
@@ -162,17 +184,21 @@ class Sender:
             )
         return Refused(reason)
 
-    def _learn_tokens_field(self, name: str) -> None:
-        if self.tokens_field != name:
-            self.tokens_field = name
-            self.store.learn(self.llm.endpoint, self.llm.model, "tokens_field", name)
+    def _observe_tokens_field(self) -> None:
+        llm = self.llm
+        facts.observe(self.store, llm.endpoint, llm.model, "tokens_field", self.tokens_field)
 
-    def _learn_structured(self, structured: str) -> None:
-        self.structured = structured
-        self.store.learn(self.llm.endpoint, self.llm.model, "structured", structured)
-        if structured != "json_schema":
+    def _observe(self, structured: str) -> None:
+        """Note in which form the endpoint heeded a schema; it is settled once two answers agree."""
+        llm = self.llm
+        self.structured = facts.observe(
+            self.store, llm.endpoint, llm.model, "structured", structured
+        )
+        if self.structured not in (None, "json_schema"):
             self.notes.append(
-                f"{self.llm.endpoint} does not enforce a JSON schema for {self.llm.model}: told by {structured}, checked on arrival"
+                f"{llm.endpoint} does not enforce a JSON schema for {llm.model}: told by "
+                f"{structured}, checked on arrival (found out again after {facts.FACT_DAYS:g} days; "
+                "llm.structured sets it)"
             )
 
 
@@ -205,12 +231,20 @@ def _said(error: openai.APIStatusError) -> str:
     return f" {', '.join(words)}" if words else ""
 
 
+def _body(error: openai.APIStatusError) -> str:
+    """Return what an error says, in whatever form the server says it (OpenAI's object, FastAPI's
+    `detail`, a list of errors, a string, plain text); for looking into, never for showing."""
+    with contextlib.suppress(Exception):
+        return f"{error.param} {error.code} {error.response.text[:4000]}"
+    return f"{error.param} {error.code} {error.message}"
+
+
 def _about_schema(error: openai.APIStatusError) -> bool:
-    return bool(_ABOUT_SCHEMA.search(f"{error.param} {error.code} {error.message}"))
+    return bool(_ABOUT_SCHEMA.search(_body(error)))
 
 
 def _wants_other_tokens_field(error: openai.APIStatusError) -> bool:
-    return error.param == "max_tokens" or "max_completion_tokens" in str(error.message)
+    return error.param == "max_tokens" or "max_completion_tokens" in _body(error)
 
 
 def _is_json(response: Response) -> bool:
@@ -219,10 +253,9 @@ def _is_json(response: Response) -> bool:
     if response.finish_reason != "stop" or not response.text:
         return True
     try:
-        json.loads(response.text)
-    except ValueError:
+        return not answers.loads(response.text)[1]
+    except ParseError:
         return False
-    return True
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:

@@ -17,11 +17,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from touchstone.errors import BudgetExceeded, UserError
-from touchstone.llm import budget, chat, clients
-from touchstone.llm.backends import batch_file, batches
-from touchstone.llm.backends.batches import Batch
-from touchstone.llm.backends.pool import check_budget
+from touchstone.llm import batches, budget, clients
+from touchstone.llm.backends import batch_file
+from touchstone.llm.batches import Batch
+from touchstone.llm.facts import fact
 from touchstone.llm.leases import new_owner
+from touchstone.llm.pool import check_budget
 from touchstone.llm.protocol import Obtained, Request
 from touchstone.llm.store import Store
 from touchstone.progress import progress as showing
@@ -87,7 +88,7 @@ class _Run:
         self.owner = new_owner()
         self.price = budget.price_of(llm, batch=True)
         self.tokens_field = (
-            store.fact(llm.endpoint, llm.model, "tokens_field") or "max_completion_tokens"
+            fact(store, llm.endpoint, llm.model, "tokens_field") or "max_completion_tokens"
         )
 
     def until_answered(self, report: Callable[[float], None]) -> None:
@@ -168,7 +169,7 @@ class _Run:
                 )
                 batch = self.client.batches.create(
                     input_file_id=uploaded.id,
-                    endpoint=batch_file.URL,
+                    endpoint="/v1/chat/completions",
                     completion_window="24h",
                     metadata={_TOKEN: token},
                 )
@@ -187,9 +188,8 @@ class _Run:
     ) -> tuple[list[str], dict[str, float]]:
         if self.llm.budget_usd is None:
             return keys, dict.fromkeys(keys, 0.0)
-        rows = self.store.spent(self.llm.endpoint, self.llm.model)
-        factor = budget.scale(rows)
-        spent = sum(budget.price_of(self.llm, bool(row["batch"])).cost(row) for row in rows)
+        factor = budget.scale(self.store.spent(self.llm.endpoint, self.llm.model))
+        spent = budget.spent_usd(self.llm, self.store)
         room = (
             self.llm.budget_usd
             - spent
@@ -252,8 +252,11 @@ class _Run:
         try:
             line: Mapping[str, Any] = json.loads(raw)
             key = line["custom_id"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return set()
+        if len(raw) > self.llm.max_answer_mb * clients.MIB:
+            self._failed(key, "the answer is larger than llm.max_answer_mb", again=False)
+            return {key}
         if key not in batch.keys:
             self.found.notes.append(f"batch {batch.batch_id}: a line with an id that was not asked")
             return set()
@@ -269,6 +272,9 @@ class _Run:
         else:
             # What another call asked for in the same batch is kept for it, without its text, which
             # only that call knows.
+            counts, known = budget.used_tokens(request, response)
+            if not known:
+                self.found.uncounted.add(key)
             new = self.store.put(
                 response,
                 endpoint=self.llm.endpoint,
@@ -276,10 +282,7 @@ class _Run:
                 request=request,
                 stage=request.stage if request else "",
                 restricted=request.restricted if request else True,
-                tokens={
-                    **chat.tokens(response.usage),
-                    "estimated_tokens": budget.prompt_tokens(request) if request else 0,
-                },
+                tokens=counts,
                 batch=True,
             )
             if request is not None:

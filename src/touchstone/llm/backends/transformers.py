@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from touchstone.errors import UserError
 from touchstone.llm import chat
 from touchstone.llm import leases as claims
-from touchstone.llm.budget import prompt_tokens
+from touchstone.llm.budget import used_tokens
 from touchstone.llm.protocol import Obtained, Request, Response
 from touchstone.llm.store import Store
 from touchstone.progress import progress as showing
@@ -119,7 +119,7 @@ def load(name: str, dtype: str, device: str, trust_remote_code: bool) -> Model:
     import torch
     import transformers
 
-    from touchstone.llm.backends.decoding import guide_of
+    from touchstone.llm.decoding import guide_of
 
     if device == "auto":
         device = (
@@ -134,13 +134,10 @@ def load(name: str, dtype: str, device: str, trust_remote_code: bool) -> Model:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             name, padding_side="left", trust_remote_code=trust_remote_code
         )
-        model = (
-            transformers.AutoModelForCausalLM.from_pretrained(
-                name, dtype=kind, trust_remote_code=trust_remote_code
-            )
-            .to(device)
-            .eval()
+        model: Any = transformers.AutoModelForCausalLM.from_pretrained(
+            name, dtype=kind, trust_remote_code=trust_remote_code
         )
+        model = model.to(device).eval()
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
@@ -273,7 +270,7 @@ def _generate(
     import torch
     from transformers import LogitsProcessorList
 
-    from touchstone.llm.backends.decoding import Decoder, row_of
+    from touchstone.llm.decoding import Decoder, row_of
 
     last = started = time.perf_counter()
 
@@ -323,14 +320,16 @@ def _response(model: Model, item: _Asked, ids: list[int], name: str, seconds: fl
 
 def _keep(item: _Asked, response: Response, store: Store, llm: LLMConfig) -> None:
     request = item.request
-    counts = {**chat.tokens(response.usage), "estimated_tokens": prompt_tokens(request)}
-    settings = {
-        "endpoint": llm.endpoint,
-        "model": llm.model,
-        "stage": request.stage,
-        "restricted": request.restricted,
-    }
-    store.put(response, request=request, tokens=counts, **settings)
+    counts, _ = used_tokens(request, response)
+    store.put(
+        response,
+        endpoint=llm.endpoint,
+        model=llm.model,
+        request=request,
+        stage=request.stage,
+        restricted=request.restricted,
+        tokens=counts,
+    )
 
 
 def _dtype(name: str, device: str) -> Any:

@@ -63,7 +63,7 @@ def row_of(request: Request, key: str, limit: int, guide: Any) -> Row:
 
         # One layout only: free white space is a trap that an unsure model does not leave before its
         # limit.
-        layout = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+        layout: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
         matcher = LLMatcher(
             guide,
             LLMatcher.grammar_from_json_schema(json.dumps(request.schema), overrides=layout),

@@ -18,13 +18,13 @@ import random
 import signal
 import threading
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from touchstone.errors import BudgetExceeded, UserError
-from touchstone.llm import budget, chat
+from touchstone.llm import budget, facts
 from touchstone.llm import leases as claims
 from touchstone.llm.protocol import Obtained, Request, Response
 from touchstone.llm.store import Store
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0  # exponential back-off, before jitter
 LONGEST_RETRY_AFTER_S = 300.0  # an endpoint that asks for more counts as not available now
+TRIAL = 10  # answers that are looked at before many more are asked for
+TELL_S = 60.0  # how often to tell what is waited for
 POLL_S = 0.2  # how often to look for what another process is asking
 _TYPICAL_COMPLETION = 300  # tokens; for tokens_per_minute, until answers tell
 
@@ -127,6 +129,8 @@ class _Pool:
         self.flying: set[asyncio.Task[None]] = set()
         self.changed = asyncio.Event()
         self.stop: BaseException | None = None
+        self.looked_at, self.unread = 0, Counter[str]()
+        self.told_at = time.monotonic()  # when it was last told what is waited for
         self.in_a_row = 0  # requests given up since the last answer
         self.found = Obtained()
         self.price = budget.price_of(llm)
@@ -195,7 +199,8 @@ class _Pool:
             else 0.0
             for key in chunk
         ]
-        room = None if self.llm.budget_usd is None else lambda: self.llm.budget_usd - self._spent()
+        limit = self.llm.budget_usd
+        room = None if limit is None else lambda: limit - budget.spent_usd(self.llm, self.store)
         claimed, elsewhere, full = claims.claim(
             self.store, list(zip(chunk, bounds, strict=True)), self.owner, room
         )
@@ -217,19 +222,29 @@ class _Pool:
         held = claims.elsewhere(self.store, self.elsewhere, self.owner)
         self.todo.extend(self.elsewhere - held)
         self.elsewhere &= held
+        if self.elsewhere and time.monotonic() - self.told_at > TELL_S:
+            self.told_at = time.monotonic()
+            log.info(
+                "waiting for %d requests that %s asks; they are taken over %g s after its last sign "
+                "of life",
+                len(self.elsewhere),
+                ", ".join(claims.holders(self.store, self.elsewhere)[:3]) or "another process",
+                claims.CLAIM_S,
+            )
 
     async def _paced(self, item: _Item) -> _Item | None:
         """Wait until requests and tokens per minute allow the request."""
         llm, waits = self.llm, [0.0]
         if llm.requests_per_minute:
             waits.append(
-                self.store.reserve(
-                    llm.endpoint, llm.model, "requests", 60 / llm.requests_per_minute
+                facts.reserve(
+                    self.store, llm.endpoint, llm.model, "requests", 60 / llm.requests_per_minute
                 )
             )
         if llm.tokens_per_minute:
             waits.append(
-                self.store.reserve(
+                facts.reserve(
+                    self.store,
                     llm.endpoint,
                     llm.model,
                     "tokens",
@@ -272,7 +287,9 @@ class _Pool:
 
     def _answered(self, item: _Item, response: Response) -> None:
         request, llm = item.request, self.llm
-        counts = {**chat.tokens(response.usage), "estimated_tokens": budget.prompt_tokens(request)}
+        counts, known = budget.used_tokens(request, response)
+        if not known:
+            self.found.uncounted.add(item.key)
         self.store.put(
             response,
             endpoint=llm.endpoint,
@@ -285,7 +302,8 @@ class _Pool:
         if llm.tokens_per_minute:
             used = counts["prompt_tokens"] + counts["completion_tokens"]
             if used:
-                self.store.reserve(
+                facts.reserve(
+                    self.store,
                     llm.endpoint,
                     llm.model,
                     "tokens",
@@ -295,7 +313,26 @@ class _Pool:
         self.found.new.add(item.key)
         self.completion_tokens += counts["completion_tokens"]
         self.in_a_row = 0
+        self._look_at(request, response)
         self.report(len(self.found.responses) + len(self.found.failed))
+
+    def _look_at(self, request: Request, response: Response) -> None:
+        """Stop where none of the first answers of many can be read."""
+        if request.unreadable is None or self.looked_at >= TRIAL or len(self.asked) <= 2 * TRIAL:
+            return
+        self.looked_at += 1
+        if reason := request.unreadable(response):
+            self.unread[reason] += 1
+        if self.unread.total() < TRIAL or self.stop is not None:
+            return
+        told = "; ".join(f"{count} times: {text}" for text, count in self.unread.most_common(2))
+        if request.restricted:
+            told = f"the answers stand in {self.store.path}"
+        self.stop = UserError(
+            f"none of the first {TRIAL} answers of {self.llm.model} at {self.llm.endpoint} can be "
+            f"read ({told}); try another model or prompt, more llm.max_tokens, or "
+            "llm.structured=json_schema"
+        )
 
     def _failed(self, item: _Item, failure: Again) -> None:
         """Put a request back for another try, or give it up."""
@@ -377,13 +414,8 @@ class _Pool:
             return type(stop)(f"{stop}. {counts[0].upper()}{counts[1:]}")
         return stop
 
-    def _spent(self) -> float:
-        """Return what was ever spent at this endpoint for this model, from this store."""
-        rows = self.store.spent(self.llm.endpoint, self.llm.model)
-        return sum(budget.price_of(self.llm, bool(row["batch"])).cost(row) for row in rows)
-
     def _budget_message(self, next_usd: float) -> str:
-        spent = self._spent()
+        spent = budget.spent_usd(self.llm, self.store)
         rest = sum(
             budget.bound(self.asked[key], self.price, self.factor) or 0.0 for key in self.todo
         )
@@ -415,7 +447,7 @@ def _rounded_up(usd: float) -> float:
     return round(usd * 1.01 + 0.005, 2)
 
 
-def _in_thread(session: Callable[[], Awaitable[Obtained]]) -> Obtained:
+def _in_thread(session: Callable[[], Coroutine[Any, Any, Obtained]]) -> Obtained:
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1) as thread:

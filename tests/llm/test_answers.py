@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from touchstone.llm import chat
-from touchstone.llm.parsing import loads
-from touchstone.llm.protocol import ParseError, Request
+from touchstone.llm.answers import loads, read, usable
+from touchstone.llm.protocol import ParseError, Request, Response
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
 JSON = st.recursive(
@@ -19,6 +19,8 @@ JSON = st.recursive(
     max_leaves=12,
 )
 OBJECT = st.dictionaries(TEXT, JSON, min_size=1, max_size=4)
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @given(
@@ -168,3 +170,105 @@ def test_the_fast_key_is_the_canonical_digest(params, text):
         "sample": 3,
     }
     assert request.key("e", "m") == digest(parts)
+
+
+RIGHT = json.dumps({"sentences": [{"id": 1, "labels": ["cog"]}, {"id": 2, "labels": []}]})
+DRAFT = json.dumps({"sentences": [{"id": 1, "labels": ["b"]}, {"id": 2, "labels": []}]})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"<think>\nhm\n</think>\n\n{RIGHT}",
+        f"<think>\nhm {{x}} [1]\n</think>\n\n{RIGHT}",
+        f"<think>\nFirst {DRAFT}\nNo.\n</think>\n\n{RIGHT}",
+        f"<think>\nthe set {{ is open\n</think>\n\n{RIGHT}",
+        f'<think>\nHe said "memory (5\'2" tall) {{\n</think>\n\n{RIGHT}',
+        f"<think>\n\n</think>\n\n{RIGHT}",
+        f"Draft {DRAFT} no\n</think>\n\n{RIGHT}",
+        f"[THINK]{DRAFT}[/THINK]{RIGHT}",
+        f"<thinking>{DRAFT}</thinking>\n```json\n{RIGHT}\n```",
+        f"```json\n{DRAFT}\n```\nThen\n```json\n{RIGHT}\n```",
+        f"Here:\n```json\n{RIGHT}\n```\nBye",
+        f"<|channel|>analysis<|message|>{DRAFT}<|end|><|start|>assistant"
+        f"<|channel|>final<|message|>{RIGHT}<|return|>",
+        f"\ufeff{RIGHT}",
+    ],
+)
+def test_the_answer_is_what_is_said_after_the_thinking(text):
+    assert loads(text)[0] == json.loads(RIGHT)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"<think>\nDraft {RIGHT} so I should now",
+        f"<|channel|>analysis<|message|>{RIGHT} but wait",
+        f"<think>\nDraft {RIGHT}\n</think>\n\nI cannot answer.",
+    ],
+)
+def test_a_draft_inside_the_thinking_is_no_answer(text):
+    with pytest.raises(ParseError):
+        loads(text)
+
+
+def test_a_sentence_of_the_answer_may_hold_a_tag_of_thinking():
+    text = json.dumps({"text": "Wrote </think> on the wall."})
+    assert loads(text) == (json.loads(text), False)
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        (RIGHT, True),
+        (f"<think>hm</think>{RIGHT}", True),
+        (f"```json\n{RIGHT}\n```", True),
+        (f"Draft {RIGHT} so I should now", False),
+        (RIGHT[:-5], False),
+    ],
+)
+def test_an_answer_cut_by_the_limit_is_whole_only_if_its_json_is_closed_after_the_thinking(
+    text, whole
+):
+    request = Request((), {"type": "object"})
+    response = Response("k", text, "length")
+    assert usable(request.schema, response) is whole
+    if not whole:
+        with pytest.raises(ParseError, match="ends in the middle"):
+            read(lambda _, said: loads(said), request, response)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"sentences": [{"id": 1, "labels": ["cog"], "labels": [],}]}',
+        "{'id': 1, 'id': 2}",
+        '{id: 1, "id": 2,}',
+    ],
+)
+def test_a_key_given_twice_is_refused_in_a_repaired_answer_too(text):
+    with pytest.raises(ParseError, match="same key twice"):
+        loads(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": {"id": 1}, "b": [{"id": 2}, {"id": 3}],}',
+        'Sure: {"id": 1, "text": "id: 2, id: 3, \\"id\\": 4"}',
+    ],
+)
+def test_equal_keys_of_different_objects_and_words_in_texts_are_no_repetition(text):
+    assert loads(text)[1] is True
+
+
+@pytest.mark.parametrize(
+    "raised", [TypeError, KeyError, AttributeError, RecursionError, ValueError]
+)
+def test_whatever_a_parser_stumbles_over_is_a_reason(raised):
+    def parse(request, text):
+        raise raised("quotes the note")
+
+    with pytest.raises(ParseError, match="shape that cannot be read") as caught:
+        read(parse, Request(()), Response("k", "{}"))
+    assert "quotes" not in str(caught.value)
