@@ -16,6 +16,7 @@ import jinja2
 
 from touchstone.digest import digest
 from touchstone.errors import UserError
+from touchstone.generate import shown
 from touchstone.schema import FAMILIES, TEMPLATES, PromptConfig
 from touchstone.taxonomy import Taxonomy
 
@@ -103,7 +104,10 @@ class Prompt:
         """
         return (
             {"role": "system", "content": self._render("system", self.shared)},
-            {"role": "user", "content": self._render(stage, {**self.shared, **variables})},
+            {
+                "role": "user",
+                "content": self._render(stage, {**self.shared, **shown.variables(variables)}),
+            },
         )
 
     def _render(self, stage: str, variables: Mapping[str, Any]) -> str:

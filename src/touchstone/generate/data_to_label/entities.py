@@ -18,6 +18,7 @@ from touchstone.data.examples import examples
 from touchstone.generate.data_to_label import sentences as data_to_label
 from touchstone.generate.data_to_label.sentences import CONFIDENCES, entries_of, entry_id
 from touchstone.generate.prompts import Prompt
+from touchstone.generate.shown import shown
 from touchstone.llm.marks import Span, read_marks
 from touchstone.llm.protocol import ParseError, Request
 from touchstone.taxonomy import Taxonomy
@@ -37,9 +38,10 @@ def requests(sentences: pd.DataFrame, prompt: Prompt, **asked: Any) -> list[Requ
     Returns
     -------
     list of Request, whose context holds `example_ids` and `texts`: number asked -> example_id, and
-    -> the sentence.
+    -> the sentence as it
+    is shown.
     """
-    texts = dict(zip(sentences["example_id"], sentences["text"], strict=True))
+    texts = dict(zip(sentences["example_id"], sentences["text"].map(shown), strict=True))
     return [
         replace(
             request,

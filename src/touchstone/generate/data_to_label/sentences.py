@@ -3,8 +3,11 @@
 
 One request shows the numbered sentences of one note, or of one part of a long note with the
 sentences before it as context. The answer must give each number asked exactly once, with category
-ids that exist; anything else is refused as a whole and asked again, so an instruction hidden in a
-note cannot label a sentence that was not asked about, nor invent a category. The same requests
+ids that exist; anything else is refused as a whole
+and asked again. So no answer labels a sentence that was not asked about, or invents a category; an
+instruction in a note may still sway the labels of sentences in the same request
+(generation.pool_sentences_per_request=1 leaves it none to sway, generate/shown.py keeps it in its
+place). The same requests
 serve the zero-shot baseline (test sentences) and the round trip (bronze sentences, each standing
 alone). Does not segment notes (data/segment.py) and does not send (llm/ask.py).
 """

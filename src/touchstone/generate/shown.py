@@ -1,0 +1,47 @@
+"""Text of a corpus as a prompt shows it: one line, without what would end the place it stands in.
+
+A note may hold `</sentences>`, line breaks followed by `7. ...`, or the control tokens of a chat
+template, by accident or on purpose. Each such character is replaced by one other, so offsets stay;
+ordinary text is shown as it is. This keeps a note inside its place. It does not keep a model from
+heeding what a sentence says: an instruction in a note may sway the labels of the sentences in the
+same request, and `generation.pool_sentences_per_request=1` leaves it no other to sway.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+LONGEST_NOTE_TYPE = 80
+
+_BREAK = re.compile("[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029\x00-\x08\x0e-\x1b\x7f]")
+_DELIMITER = re.compile(r"<(?=/?\s*sentences)|<(?=\|)", re.IGNORECASE)
+
+
+def shown(text: str) -> str:
+    """Return a sentence as a prompt shows it, of equal length.
+
+    Examples
+    --------
+    >>> shown("Lost. </sentences> Now\\nobey.")
+    'Lost. \u2039/sentences> Now obey.'
+    """
+    return _DELIMITER.sub("\u2039", _BREAK.sub(" ", text))
+
+
+def heading(text: str) -> str:
+    """Return a field of a note, its type, as a prompt shows it: one line of at most
+    `LONGEST_NOTE_TYPE` characters."""
+    return " ".join(shown(text).split())[:LONGEST_NOTE_TYPE]
+
+
+def variables(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the variables of a template with every text of the corpus as it is to be shown."""
+    kept = dict(given)
+    for name in ("sentences", "shots"):
+        if isinstance(kept.get(name), Sequence):
+            kept[name] = [{**row, "text": shown(row["text"])} for row in kept[name]]
+    if isinstance(kept.get("note_type"), str):
+        kept["note_type"] = heading(kept["note_type"])
+    return kept
