@@ -24,6 +24,7 @@ from touchstone.data.examples import SOURCES, Dataset, dataset
 from touchstone.data.split import scarce_gold, training_order
 from touchstone.digest import digest, digest_columns, digest_input
 from touchstone.errors import EstimateOnly, PendingRequests, UserError
+from touchstone.evaluate import own_metrics
 from touchstone.evaluate.counts import indicators
 from touchstone.evaluate.headline import score
 from touchstone.evaluate.headline import values as scores_of
@@ -415,6 +416,7 @@ def classifier(config: Config, taxonomy: Taxonomy, seed: int) -> Any:
         threads=config.threads,
         cache=Path(config.paths.cache),
         types=taxonomy.ids,
+        restricted=config.corpus.access == "restricted",
     )
 
 
@@ -517,6 +519,7 @@ def assemble(
     values, tables = score(
         predictions, targets.categories(config.task.kind, taxonomy), config.task.kind
     )
+    _score_own_metrics(config, predictions, values, tables)
     warnings = [warning for stage in generated for warning in stage.warnings]
     first = repetitions[0]
     datasets = {"test": dataset(test, f"{config.corpus.name}/test", **gold.provenance)}
@@ -664,6 +667,29 @@ def over_folds(config: Config, parts: Sequence[tuple[Fold, Cell]]) -> Cell:
         first.model,
         tuple(dict.fromkeys(warnings)),
     )
+
+
+def _score_own_metrics(
+    config: Config,
+    predictions: pd.DataFrame,
+    values: dict[str, float],
+    tables: dict[str, pd.DataFrame],
+) -> None:
+    """Add the scores of the user's own (`metrics`) to the metrics of the run and to its score
+    table."""
+    restricted = config.corpus.access == "restricted"
+    rows = []
+    for metric in own_metrics.metrics_of(config.metrics, restricted=restricted):
+        if metric.name in values:
+            raise UserError(f"metrics={metric.path}: {metric.name} is a built-in score; rename it")
+        value = own_metrics.value_of(metric, predictions)
+        low, high = own_metrics.interval_of(metric, predictions, seed=config.seed)
+        named = {metric.name: value, f"{metric.name}_low": low, f"{metric.name}_high": high}
+        values |= {name: number for name, number in named.items() if not np.isnan(number)}
+        row = {"scope": own_metrics.SCOPE, "category": "", "metric": metric.name, "value": value}
+        rows.append(row)
+    if rows:
+        tables["scores"] = pd.concat([tables["scores"], pd.DataFrame(rows)], ignore_index=True)
 
 
 def _asked(

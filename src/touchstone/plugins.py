@@ -30,6 +30,7 @@ from typing import Any
 from touchstone.digest import digest, digest_file
 from touchstone.errors import UserError, no_such
 
+OWN_CODE = "code"  # folder of a run's artefacts that holds the user's own files
 YOUR_OWN = "Your own: MODULE.NAME or FILE.py:NAME"
 FOLDERS: list[Path] = []  # where files of the user's are looked for after the working folder
 _imported: dict[str, tuple[Path, str]] = {}  # module of the user's -> its file and digest
@@ -151,9 +152,9 @@ def known(key: str, name: str, folder: str, attribute: str, also: Sequence[str] 
     """
     if is_path(name):
         module, _, found = _split(name)
-        if not module or not found or (module.endswith(".py") and _own_file(module) is None):
+        if not module or not found or _file_of(module) is None:
             load_path(key, name)
-    elif not is_path(name) and name not in (*names(folder), *_installed(folder)):
+    elif name not in (*names(folder), *_installed(folder)):
         load(key, name, folder, attribute, also)
 
 
@@ -178,9 +179,10 @@ def texts(files: Sequence[Path]) -> dict[str, str]:
     to the folder of the outermost package for files elsewhere."""
     found = {}
     for file in files:
-        top = Path.cwd().resolve()
-        if not file.is_relative_to(top):
-            top = code_root(file).parent
+        tops = [
+            top.resolve() for top in (Path.cwd(), *FOLDERS) if file.is_relative_to(top.resolve())
+        ]
+        top = tops[0] if tops else code_root(file).parent
         found[file.relative_to(top).as_posix()] = file.read_text(encoding="utf-8")
     return found
 

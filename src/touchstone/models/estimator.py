@@ -150,6 +150,8 @@ class OwnClassifier(ClassifierMixin, BaseEstimator):
         X, y, sample_weight = check_training(X, y, self.kind, self.n_classes, sample_weight)
         loaded = plugins.load_path(KEY, self.target)
         _check_weighted(self.target, loaded, sample_weight)
+        with plugins.blaming(KEY, self.target, withheld=self.restricted):
+            self.dense_ = _takes_dense(_instance(loaded, self.options, self.random_state))
         features = self._fit_features(X)
         with plugins.blaming(KEY, self.target, withheld=self.restricted):
             self.heads_ = fit_heads(
@@ -201,14 +203,7 @@ class OwnClassifier(ClassifierMixin, BaseEstimator):
         return np.array(X, dtype=object)
 
     def _as_taken(self, matrix: Any) -> Any:
-        """Return the matrix as the class takes it: dense where it says that it cannot do sparse
-        ones."""
-        from sklearn.utils import get_tags
-
-        instance = _instance(plugins.load_path(KEY, self.target), self.options, self.random_state)
-        if isinstance(instance, BaseEstimator) and not get_tags(instance).input_tags.sparse:
-            return matrix.toarray()
-        return matrix
+        return matrix.toarray() if self.dense_ else matrix
 
 
 class OwnTagger(BaseEstimator):
@@ -281,6 +276,13 @@ def _instance(loaded: Any, options: Mapping[str, Any] | None, random_state: int)
     if "random_state" in inspect.signature(loaded).parameters:
         arguments.setdefault("random_state", random_state)
     return loaded(**arguments)
+
+
+def _takes_dense(instance: Any) -> bool:
+    """Return whether an estimator says that it cannot do sparse matrices."""
+    from sklearn.utils import get_tags
+
+    return isinstance(instance, BaseEstimator) and not get_tags(instance).input_tags.sparse
 
 
 def _check_weighted(target: str, loaded: Any, sample_weight: np.ndarray | None) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 
 from touchstone.errors import UserError
 from touchstone.paths import conf_dir
+from touchstone.plugins import OWN_CODE
 from touchstone.reproduce.record import from_folder
 
 # Files of a checkout, which every installation carries in touchstone/checkout/
@@ -108,6 +109,8 @@ def bundle(
             record = from_folder(folder, run.info.run_name, run.info.run_id, run.data.tags)
             corpora |= record.config["corpus"]["name"] != "ad_demo"
             _stage_cell(staged / "cells" / run.info.run_id, folder, run, is_restricted)
+            for file in (folder / OWN_CODE).rglob("*.py"):
+                _copy(file, staged / file.relative_to(folder / OWN_CODE))
             wanted |= set() if is_restricted else _answers_used(opened, run)
         _write_recording(
             staged / "recordings" / "answers.jsonl",
@@ -139,6 +142,7 @@ def _stage_cell(target: Path, artifacts: Path, run: Any, restricted: bool) -> No
         kept += [f"datasets/{path.name}" for path in (artifacts / "datasets").glob("*.parquet")] + [
             "prompts/example.md"
         ]
+    kept += [str(file.relative_to(artifacts)) for file in (artifacts / OWN_CODE).rglob("*.py")]
     for name in kept:
         if (artifacts / name).exists():
             _copy(artifacts / name, target / name)

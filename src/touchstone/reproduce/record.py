@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pandas as pd
 import yaml
 
 from touchstone.errors import UserError
+from touchstone.plugins import OWN_CODE
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Record:
     digests : context (training, dev, test) -> content digest.
     environment : python, platform, cpus, packages; `code` : digest of the package's files; `commit`
         : git commit or None.
+    own_code : path -> text of the user's own files (reader, classifier, metrics, backend).
     """
 
     name: str
@@ -41,6 +43,7 @@ class Record:
     environment: Mapping[str, Any]
     code: str
     commit: str | None
+    own_code: Mapping[str, str] = field(default_factory=dict)
 
 
 def from_store(run_id: str, store: str | None, root: Path = Path(".")) -> Record:
@@ -104,6 +107,10 @@ def from_folder(folder: Path, name: str, run_id: str, tags: Mapping[str, str]) -
         environment=json.loads((folder / "environment.json").read_text()),
         code=git.get("code") or "",
         commit=git.get("commit"),
+        own_code={
+            file.relative_to(folder / OWN_CODE).as_posix(): file.read_text(encoding="utf-8")
+            for file in sorted((folder / OWN_CODE).rglob("*.py"))
+        },
     )
 
 

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -78,7 +78,7 @@ def run_again(
         ]
     with scratch(".cache" if sent else records[0].config["paths"]["cache"]) as folder:
         replayed = [recording, *([] if sent else _stored_answers(records, folder))]
-        jobs = []
+        jobs: list[dict[str, Any]] = []
         for record in records:
             config = json.loads(json.dumps(record.config))
             config["paths"] |= {"cache": str(folder / "cache"), "store": str(folder / "store")} | (
@@ -93,7 +93,11 @@ def run_again(
                 "estimate_only": False,
                 "budget_usd": None,
             }
-            jobs.append({"config": config, "changes": list(changes)})
+            own = folder / "own" / str(len(jobs))
+            for path, text in record.own_code.items():
+                (own / path).parent.mkdir(parents=True, exist_ok=True)
+                (own / path).write_text(text, encoding="utf-8")
+            jobs.append({"config": config, "changes": list(changes), "own_code": str(own)})
         (folder / "jobs.json").write_text(json.dumps(jobs))
         command = [
             sys.executable,
@@ -125,6 +129,7 @@ def run_again(
             result["environment"],
             result["code"],
             result["commit"],
+            result["own_code"],
         )
         for record, result in zip(records, results, strict=True)
     ]
@@ -194,6 +199,8 @@ def _explanations(before: Record, after: Record) -> list[str]:
             else ""
         )
         lines.append(f"code: the package's files differ{commit}")
+    for path in _changed(before.own_code, after.own_code):
+        lines.append(f"code: {path}, your own, differs from the run's")
     for key in ("python", "platform", "cpus"):
         if before.environment.get(key) != after.environment.get(key):
             lines.append(f"{key}: {before.environment.get(key)} -> {after.environment.get(key)}")
@@ -263,9 +270,10 @@ def _source_path() -> str:
 
 def _child(jobs: Path, done: Path) -> int:
     """Run the jobs: what the fresh process does."""
-    from omegaconf import OmegaConf
+    from omegaconf import DictConfig, OmegaConf
 
-    from touchstone.configuration import checked, typed
+    from touchstone import plugins
+    from touchstone.configuration import checked, own_code, typed
     from touchstone.pipeline import run_cell
     from touchstone.run.console import explain
     from touchstone.run.job import code_digest, environment, git_state
@@ -274,13 +282,17 @@ def _child(jobs: Path, done: Path) -> int:
     try:
         for job in json.loads(jobs.read_text()):
             changes = job["changes"]
-            composed = OmegaConf.merge(typed(job["config"]), OmegaConf.from_dotlist(changes))
+            plugins.FOLDERS[:] = [Path(job["own_code"])]  # where the project lacks a file
+            composed = cast(
+                DictConfig, OmegaConf.merge(typed(job["config"]), OmegaConf.from_dotlist(changes))
+            )
             if composed.llm.backend != "recorded":
                 backend = composed.llm.backend
                 raise UserError(
                     f"llm.backend={backend}: recorded answers are replayed here and nothing is sent; to ask again: {run_command([f'llm={backend}'])}"
                 )
-            cell = run_cell(checked(composed))
+            config = checked(composed)
+            cell = run_cell(config)
             results.append(
                 {
                     "config": OmegaConf.to_container(composed, resolve=True),
@@ -289,6 +301,7 @@ def _child(jobs: Path, done: Path) -> int:
                     "environment": environment(),
                     "code": code_digest(),
                     "commit": git_state()["commit"],
+                    "own_code": own_code(config),
                 }
             )
     except Exception as error:  # noqa: BLE001 - told here in one line, which the parent passes on

@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from touchstone.configuration import checked, identity
+from touchstone.configuration import checked, identity, own_code
 from touchstone.digest import digest, digest_file
 from touchstone.errors import UserError
 from touchstone.llm.secrets import refuse_secrets
+from touchstone.plugins import OWN_CODE
 from touchstone.ranges import bookkeeping_keys
 from touchstone.schema import Config, asks_directly
 
@@ -142,7 +143,8 @@ def _run_cell(
             store,
             run_id,
             cell,
-            files=files(composed, scrub),
+            files=files(composed, scrub)
+            | {f"{OWN_CODE}/{path}": text for path, text in own_code(config).items()},
             prompt=prompt_of(config.prompt, taxonomy_of(config.taxonomy), config.task.kind)
             if uses_llm
             else None,

@@ -281,8 +281,10 @@ def _log_model(store: Store, run_id: str, model: Any) -> None:
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
+    from touchstone import plugins
     from touchstone.models import serving
 
+    own = plugins.own_files((getattr(model, "target", ""), None))
     mlflow.set_experiment(experiment_id=store.experiment_id)  # the logged model's, too
     with (
         TemporaryDirectory() as temporary,
@@ -301,6 +303,7 @@ def _log_model(store: Store, run_id: str, model: Any) -> None:
             data_path=str(serving.save(model, Path(temporary))),
             signature=ModelSignature(inputs=Schema([ColSpec(DataType.string, "text")])),
             pip_requirements=["touchstone-nlp"],
+            code_paths=sorted({str(plugins.code_root(file)) for file in own}) or None,
         )
 
 
