@@ -632,6 +632,7 @@ def over_folds(config: Config, parts: Sequence[tuple[Fold, Cell]]) -> Cell:
     (_, first), cells = parts[0], [cell for _, cell in parts]
     predictions = pooled([(fold, cell.predictions) for fold, cell in parts])
     values, tables = score(predictions, targets.categories(kind, taxonomy), kind)
+    _score_own_metrics(config, predictions, values, tables)
     tables = {**first.tables, **tables}
     tables["folds"] = fold_table({fold.number: cell.metrics for fold, cell in parts})
     for name in ("quarantine", "asked"):
