@@ -2,6 +2,7 @@
 run as a sweep, seen in the store, the tables' data, the logged model, a reproduction and a
 bundle."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -109,11 +110,11 @@ OVERRIDES = (
 
 def touchstone(*arguments, cwd):
     return subprocess.run(
-        [sys.executable, "-m", "touchstone.cli", *arguments],
+        [sys.executable, "-m", "touchstone", *arguments],
         cwd=cwd,
         capture_output=True,
         text=True,
-        env={**__import__("os").environ, "PYTHONPATH": str(ROOT / "src")},
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
     )
 
 
@@ -174,7 +175,7 @@ def test_the_logged_model_of_ones_own_class_loads_elsewhere(cells, tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        env={**__import__("os").environ, "PYTHONPATH": str(ROOT / "src")},
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
     )
     assert done.stdout.strip() == "2", done.stderr
 
@@ -194,8 +195,11 @@ def test_the_same_command_runs_nothing_and_a_changed_file_runs_its_cells(project
 def test_a_run_is_reproduced_where_the_users_files_are_gone(cells, project, tmp_path):
     _, found = cells
     run_id = found["gold_bronze", "longest_word"].info.run_id
-    shutil.copytree(project / ".cache", tmp_path / ".cache")
-    done = touchstone("reproduce", run_id, "--store", str(project / "mlflow"), cwd=tmp_path)
+    copy = tmp_path / "copy"
+    shutil.copytree(project, copy)
+    (copy / "my_code.py").unlink()
+    shutil.rmtree(copy / "readers")
+    done = touchstone("reproduce", run_id, cwd=copy)
     assert done.returncode == 0, done.stdout + done.stderr
     assert ": identical" in done.stdout
 
