@@ -34,6 +34,10 @@ COMMANDS = {
         "the paper's tables of a study, as LaTeX, Markdown, CSV and HTML",
     ),
     "report": ("touchstone.report.page", "one HTML page about a sweep"),
+    "explore": (
+        "touchstone.report.explore",
+        "a page of the sentences that cells gain, lose and confuse",
+    ),
     "review": ("touchstone.report.judging", "have experts judge what the LLM made"),
     "reproduce": (
         "touchstone.reproduce.reproduce",

@@ -30,3 +30,30 @@ def drawn(n=40, seed=0, **more):
     return draw(
         population(), kind="multiclass", categories=NAMES, definitions={}, n=n, seed=seed, **more
     )
+
+
+def entities(**more):
+    """A review of sentences with entities; an emoji before each, which browsers count as two."""
+    frame = examples(
+        {
+            "example_id": f"s{i}",
+            "text": f"\U0001f600 No flu {i} here.",
+            "labels": [],
+            "source": "silver",
+        }
+        | {
+            "doc_id": "d",
+            "patient_id": f"p{i}",
+            "spans": [{"start": 5, "end": 8, "type": "Disease"}],
+        }
+        for i in range(6)
+    )
+    return draw(
+        frame.assign(stratum="Disease"),
+        kind="ner",
+        categories={"Disease": "Disease", "Drug": "Drug"},
+        definitions={},
+        n=4,
+        seed=0,
+        **more,
+    )

@@ -5,42 +5,14 @@ import json
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from review_population import drawn, population
+from review_population import drawn, entities, population
 
-from touchstone.data.examples import examples
 from touchstone.errors import UserError
 from touchstone.review import formats
 from touchstone.review.formats.label_studio import configuration
 from touchstone.review.sampling import draw
 
 ENDS = ("html", "csv", "xlsx", "json", "jsonl")
-
-
-def entities(**more):
-    """A review of sentences with entities; an emoji before each, which browsers count as two."""
-    frame = examples(
-        {
-            "example_id": f"s{i}",
-            "text": f"\U0001f600 No flu {i} here.",
-            "labels": [],
-            "source": "silver",
-        }
-        | {
-            "doc_id": "d",
-            "patient_id": f"p{i}",
-            "spans": [{"start": 5, "end": 8, "type": "Disease"}],
-        }
-        for i in range(6)
-    )
-    return draw(
-        frame.assign(stratum="Disease"),
-        kind="ner",
-        categories={"Disease": "Disease", "Drug": "Drug"},
-        definitions={},
-        n=4,
-        seed=0,
-        **more,
-    )
 
 
 @pytest.mark.parametrize("end", ENDS)

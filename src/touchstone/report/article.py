@@ -8,7 +8,7 @@ Self-contained HTML. Sentences of restricted corpora are never shown. Does not c
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from touchstone import tracking
 from touchstone.evaluate.headline import main_score
-from touchstone.report import sections
+from touchstone.report import explorer, sections
 from touchstone.report.comparisons import unit_of
 from touchstone.report.figures import draw as figures
 from touchstone.report.formats import html, markdown
@@ -35,6 +35,19 @@ QUESTIONS = {
     "hoc": "Does LLM-made data help where the gold is real and expert?",
 }
 QUESTION = "What is LLM-made training data worth?"
+ANSWERS = {  # what each section answers, for the table of contents
+    "Result": "Which mixture scores best, and is it more than chance?",
+    "By category": "Where does it gain, where does it lose?",
+    "Explorer": "Which sentences are gained and lost, and what did the LLM make?",
+    "The data": "What went in, what was dropped, and why?",
+    "Quality of the generated data": "How far is it from gold?",
+    "Examples": "How does it read?",
+    "Setting": "What was run?",
+    "Data statement": "Whose data, and what do the results not say?",
+    "Cost": "What did the LLM take?",
+    "Run it again": "How do I get the same numbers?",
+}
+LOCAL = "http://127.0.0.1:5000"  # where `make ui` serves the embedded store
 REPORT = "report/report.html"
 NOTE = "mlflow.note.content"
 
@@ -54,7 +67,8 @@ def report(grid: Grid, parent: Run, *, encoder: str = "tfidf") -> tuple[str, Stu
     """
     study = study_of(grid, encoder=encoder)
     tables = {
-        table.name.removeprefix(f"{grid.study}_"): html.table(table) for table in study.tables
+        table.name.removeprefix(f"{grid.study}_"): html.table(table, run_link(grid))
+        for table in study.tables
     }
     drawn = {
         name: html.figure(figures.svg(figure), caption, name)
@@ -70,6 +84,7 @@ def report(grid: Grid, parent: Run, *, encoder: str = "tfidf") -> tuple[str, Stu
     parts = [
         ("Result", result),
         ("By category", by_category),
+        ("Explorer", [explorer.section(grid)]),
         ("The data", [*drawn.values(), *tables.values()]),
         ("Quality of the generated data", quality),
         ("Examples", sections.examples(grid)),
@@ -84,6 +99,8 @@ def report(grid: Grid, parent: Run, *, encoder: str = "tfidf") -> tuple[str, Stu
         lead=setting(grid.cells),
         answer=_answers(study),
         strip=_strip(study),
+        script=explorer.script_hash(),
+        contents=ANSWERS,
         sections=[
             (heading, [part for part in contents if part])
             for heading, contents in parts
@@ -92,6 +109,15 @@ def report(grid: Grid, parent: Run, *, encoder: str = "tfidf") -> tuple[str, Stu
         footer=f"Sweep {parent.info.run_id}, {len(grid.cells)} finished cells, code {sections.code(grid)}. Point at a number of a table for its run.",
     )
     return text, study
+
+
+def run_link(grid: Grid) -> Callable[[str], str]:
+    """Return run id -> its page in MLflow, on the server of the store; of an embedded store, where
+    `make ui` serves it."""
+    uri = grid.store.uri
+    base = tracking.readable_uri(uri).rstrip("/") if uri.startswith("http") else LOCAL
+    experiment = grid.cells[0].run.info.experiment_id
+    return lambda run_id: f"{base}/#/experiments/{experiment}/runs/{run_id}"
 
 
 def publish(grid: Grid, parent: Run, text: str, study: Study) -> None:

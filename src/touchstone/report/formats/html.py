@@ -1,5 +1,5 @@
-"""Tables and figures as HTML in one self-contained page: no script, no font, no image from
-elsewhere; opens from disk.
+"""Tables and figures as HTML in one self-contained page: no script, font or image from elsewhere;
+opens from disk.
 
 The page's style stands in page.html, the only template. All text is escaped; a content security
 policy forbids any request.
@@ -8,7 +8,8 @@ policy forbids any request.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,33 +47,34 @@ def write(study: Study, folder: Path) -> list[Path]:
     return [path]
 
 
-def table(one: Table) -> Markup:
+def table(one: Table, link: Callable[[str], str] | None = None) -> Markup:
     """Return a table with caption and notes as a figure element; each number tells its run when
-    pointed at."""
+    pointed at, and leads to it where `link` gives the address of a run."""
     head = Markup("")
     if any(column.group for column in one.columns):
         spans = Markup("").join(
-            Markup('<th colspan="{}" class="g">{}</th>').format(n, group)
+            Markup('<th colspan="{}" class="g" scope="colgroup">{}</th>').format(n, group)
             if group
-            else Markup('<th colspan="{}"></th>').format(n)
+            else Markup('<td colspan="{}"></td>').format(n)
             for group, n in one.groups()
         )
-        head += Markup('<tr><th colspan="{}"></th>{}</tr>').format(len(one.heads), spans)
-    titles = Markup("").join(Markup("<th>{}</th>").format(title) for title in one.heads)
+        head += Markup('<tr><td colspan="{}"></td>{}</tr>').format(len(one.heads), spans)
+    titles = Markup("").join(Markup('<th scope="col">{}</th>').format(title) for title in one.heads)
     titles += Markup("").join(
-        Markup('<th class="n">{}</th>').format(column.title) for column in one.columns
+        Markup('<th class="n" scope="col">{}</th>').format(column.title) for column in one.columns
     )
     head += Markup("<tr>{}</tr>").format(titles)
     rows = [
-        _row(row, labels, one, number)
+        _row(row, labels, one, number, link)
         for number, (row, labels) in enumerate(zip(one.rows, labels_shown(one), strict=True))
     ]
     notes = Markup("").join(Markup("<li>{}</li>").format(note) for note in one.notes)
     return Markup(
-        '<figure class="table" id="{}"><h3>{}</h3><div class="scroll"><table><thead>{}</thead><tbody>{}</tbody></table></div>'
+        '<figure class="table" id="{}"><h3>{}</h3><div class="scroll" tabindex="0" role="region" aria-label="{}"><table><thead>{}</thead><tbody>{}</tbody></table></div>'
         "<figcaption>{}{}</figcaption></figure>"
     ).format(
         one.name,
+        one.title,
         one.title,
         head,
         Markup("").join(rows),
@@ -92,16 +94,23 @@ def figure(svg: str, caption: str, name: str) -> Markup:
     size = re.search(r'viewBox="0 0 ([\d.]+)', svg)
     points = float(size[1]) if size else 400.0
     unique = unique.replace(
-        "<svg", f'<svg style="max-width: {PIXELS * points:.0f}px"', 1
+        "<svg",
+        f'<svg role="img" aria-label="{escape(caption)}" style="max-width: {PIXELS * points:.0f}px"',
+        1,
     )  # letters of all figures are of one size
-    return Markup('<figure class="drawing" id="{}">{}<figcaption>{}</figcaption></figure>').format(
-        f"figure-{name}", Markup(unique), caption
-    )
+    return Markup(
+        '<figure class="drawing" id="{}" tabindex="0">{}<figcaption>{}</figcaption></figure>'
+    ).format(f"figure-{name}", Markup(unique), caption)
 
 
 def page(title: str, **parts: Any) -> str:
-    """Return the page: page.html filled with `parts`."""
-    return _template().render(title=title, **parts)
+    """Return the page: page.html filled with `parts`.
+
+    `script` is the digest of the one script that may run, '' for none; `contents` what each section
+    answers, by its heading.
+    """
+    parts["contents"] = defaultdict(str, parts.get("contents", {}))
+    return _template().render(title=title, **{"script": "", **parts})
 
 
 def facts(pairs: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Markup:
@@ -114,16 +123,24 @@ def facts(pairs: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Markup:
     )
 
 
-def _row(row: Row, shown: tuple[str, ...], one: Table, number: int) -> Markup:
+def _row(
+    row: Row,
+    shown: tuple[str, ...],
+    one: Table,
+    number: int,
+    link: Callable[[str], str] | None,
+) -> Markup:
     classes = ["reference"] if row.reference else []
     if number and row.block != one.rows[number - 1].block:
         classes.append("rule")
-    labels = Markup("").join(Markup("<th>{}</th>").format(label) for label in shown)
-    cells = Markup("").join(_cell(row.entries.get(column.key), column) for column in one.columns)
+    labels = Markup("").join(Markup('<th scope="row">{}</th>').format(label) for label in shown)
+    cells = Markup("").join(
+        _cell(row.entries.get(column.key), column, link) for column in one.columns
+    )
     return Markup('<tr class="{}">{}{}</tr>').format(" ".join(classes), labels, cells)
 
 
-def _cell(entry: Entry | None, column: Column) -> Markup:
+def _cell(entry: Entry | None, column: Column, link: Callable[[str], str] | None) -> Markup:
     if entry is None:
         return Markup("<td></td>")
     text: Any = escape(entry.shown())
@@ -133,6 +150,8 @@ def _cell(entry: Entry | None, column: Column) -> Markup:
         text = Markup("<b>{}</b>").format(text)
     if entry.mark:
         text += Markup("<sup>{}</sup>").format(entry.mark)
+    if link is not None and entry.runs:
+        text = Markup('<a class="run" href="{}">{}</a>').format(link(entry.runs[0]), text)
     if second := entry.second(column.second):
         text += Markup('<span class="i">{}</span>').format(second)
     return Markup('<td title="{}">{}</td>').format(_told(entry), text)
