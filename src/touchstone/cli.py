@@ -38,6 +38,7 @@ COMMANDS = {
         "touchstone.report.explore",
         "a page of the sentences that cells gain, lose and confuse",
     ),
+    "export": ("touchstone.report.publishing", "generated data as files, with a data card"),
     "review": ("touchstone.report.judging", "have experts judge what the LLM made"),
     "reproduce": (
         "touchstone.reproduce.reproduce",

@@ -28,6 +28,7 @@ FLAGS = (
 SECTIONS = (
     "Result",
     "By category",
+    "Explorer",
     "The data",
     "Quality of the generated data",
     "Examples",
@@ -76,7 +77,7 @@ def test_every_section_is_there_and_has_something_in_it(page):
 
 def test_examples_are_of_what_was_kept_dropped_and_quarantined(page):
     _, text, _, _ = page
-    examples = re.search(r'<section id="s5">(.*?)</section>', text, re.S)[1]
+    examples = re.search(r'<section id="s6">(.*?)</section>', text, re.S)[1]
     assert re.findall(r"<h3>(.*?)</h3>", examples) == [
         "Kept: notes labelled by the LLM (silver)",
         "Kept: sentences written by the LLM (bronze)",
