@@ -53,6 +53,10 @@ COMMANDS = {
         "export, import or verify recorded LLM answers",
     ),
     "fetch": ("touchstone.data.fetch", "download a public corpus from its publisher and verify it"),
+    "predict": (
+        "touchstone.reproduce.predict",
+        "label new notes with the classifier of a finished cell",
+    ),
     "worth": (
         "touchstone.run.worth",
         "what silver or bronze made elsewhere is worth beside your gold",

@@ -97,3 +97,17 @@ def test_an_unknown_key_or_folder_is_told(tmp_path, capsys):
     (tmp_path / "f").mkdir()
     with pytest.raises(UserError, match=r"a folder of no known format \(empty\)"):
         inspect(tmp_path / "f")
+
+
+def test_a_project_can_begin_from_her_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, "patient,note,text,label", "p1,n1,Forgets the names.,Memory", "p2,n2,Walks.,")
+    assert main(["init", "my ward", "--from", "t.csv"]) == 0
+    printed = capsys.readouterr().out
+    assert "2 texts, 2 documents, 2 patients" in printed and "run task=my_ward" in printed
+    corpus = (tmp_path / "my ward" / "conf" / "corpus" / "my_ward.yaml").read_text()
+    assert f"path: {tmp_path / 't.csv'}" in corpus and "labels_field: label" in corpus
+    taxonomy = (tmp_path / "my ward" / "conf" / "taxonomy" / "my_ward.yaml").read_text()
+    assert "id: memory" in taxonomy
+    assert main(["init", "other", "--from", "none.csv"]) == 1
+    assert not (tmp_path / "other").exists()

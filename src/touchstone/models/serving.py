@@ -20,6 +20,10 @@ class Loaded:
     def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
 
+    def get_raw_model(self) -> Any:
+        """Return the estimator itself, for probabilities: `model.get_raw_model()`."""
+        return self.estimator
+
     def predict(
         self, sentences: pd.DataFrame | list[str], params: dict[str, Any] | None = None
     ) -> Any:

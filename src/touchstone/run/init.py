@@ -86,11 +86,27 @@ def add_cli(subparsers: Any) -> None:
     """Add `touchstone init FOLDER`."""
     parser = subparsers.add_parser("init", help="make a project of your own that runs at once")
     parser.add_argument("folder", type=Path, help="made where it is missing")
+    parser.add_argument(
+        "--from",
+        dest="labels",
+        metavar="FILE",
+        help="expert labels in any format: corpus, task and taxonomy named after the folder",
+    )
     parser.set_defaults(run=_run_cli)
 
 
 def _run_cli(arguments: argparse.Namespace) -> int:
+    found = None
+    if arguments.labels:
+        from touchstone.data.inspection import described, identifier, inspect, saved
+
+        found = inspect(arguments.labels)
+        print("\n".join(described(found)))
     for path in init(arguments.folder):
         print(path)
+    if found is not None:
+        name = identifier(arguments.folder.resolve().name)
+        print(*saved(found, name, arguments.folder / "conf"), sep="\n")
+        return 0
     print(f"try it: cd {arguments.folder} && touchstone run task=mine")
     return 0
