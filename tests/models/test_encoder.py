@@ -15,7 +15,7 @@ from tiny_encoder import TEXTS, save_bert, save_roberta
 
 from touchstone import cache
 from touchstone.errors import UserError
-from touchstone.models import embeddings, encoder, packed
+from touchstone.models import embeddings, encoder
 from touchstone.models.embeddings import embed
 from touchstone.models.encoder import (
     by_length,
@@ -192,35 +192,36 @@ def test_a_vector_does_not_depend_on_its_company(minilm, dtype):
     assert (encode(loaded, texts[3::5]) == together[3::5]).all()
 
 
-@needs_minilm
-def test_packed_layers_change_rounding_only(minilm, monkeypatch):
-    import torch
+def test_roberta_counts_its_positions_from_behind_the_padding_token(tmp_path):
+    """66 positions are 64 tokens, also where the tokenizer does not say how many it reads."""
+    folder = save_roberta(tmp_path)
+    described = json.loads((folder / "tokenizer_config.json").read_text())
+    described["model_max_length"] = 10**30
+    (folder / "tokenizer_config.json").write_text(json.dumps(described))
+    found = find_encoder(str(folder))
+    with pytest.raises(UserError, match="classifier.max_length=66: must be 3 to 64 tokens"):
+        load(found, max_length=66, device="cpu")
+    assert encode(load(found, max_length=64, device="cpu"), ["tumour " * 99]).shape == (1, 16)
 
-    assert packed.supported()
-    fast = encode(load(minilm, device="cpu"), SENTENCES)
-    monkeypatch.setattr(packed, "supported", lambda: False)
-    plain = load(minilm, device="cpu")
-    assert not any(isinstance(module, packed.PackedLinear) for module in plain.model.modules())
-    assert any(isinstance(module, torch.nn.Linear) for module in plain.model.modules())
-    np.testing.assert_allclose(fast, encode(plain, SENTENCES), atol=1e-6)
+
+def test_a_model_that_reads_and_writes_is_no_encoder(tmp_path, bert):
+    folder = tmp_path / "t5"
+    shutil.copytree(bert, folder)
+    config = json.loads((folder / "config.json").read_text())
+    changed = config | {"model_type": "t5", "is_encoder_decoder": True}
+    (folder / "config.json").write_text(json.dumps(changed))
+    with pytest.raises(UserError, match="t5 is no encoder") as told:
+        find_encoder(str(folder))
+    assert len(str(told.value).splitlines()) == 1
 
 
-def test_a_byte_level_encoder_and_one_without_exact_gelu_are_packed_right(
-    tmp_path, bert, monkeypatch
-):
-    other = tmp_path / "tanh"
-    shutil.copytree(bert, other)
-    config = json.loads((other / "config.json").read_text())
-    (other / "config.json").write_text(json.dumps(config | {"hidden_act": "gelu_new"}))
-    (tmp_path / "roberta").mkdir()
-    for folder in (save_roberta(tmp_path / "roberta"), other):
-        found = find_encoder(str(folder))
-        fast = encode(load(found, max_length=64, device="cpu"), TEXTS)
-        with monkeypatch.context() as patch:
-            patch.setattr(packed, "supported", lambda: False)
-            np.testing.assert_allclose(
-                fast, encode(load(found, max_length=64, device="cpu"), TEXTS), atol=1e-6
-            )
+def test_auto_says_once_what_device_it_took(caplog):
+    encoder._tell_device.cache_clear()
+    with caplog.at_level("INFO"):
+        place = encoder.device_of("auto")
+        encoder.device_of("auto")
+    (told,) = [record.message for record in caplog.records if "device=auto" in record.message]
+    assert told.startswith(f"device=auto: {place.type} (")
 
 
 def test_max_length_cuts_and_no_text_is_no_vector(bert):

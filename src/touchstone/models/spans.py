@@ -9,7 +9,9 @@ O, 1 + 2i is B of the i-th type, 2 + 2i its I. Does not know tokenizers: see ali
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,9 +19,23 @@ import numpy as np
 Span = Mapping[str, Any]  # start, end (exclusive) in characters; type
 Offsets = Sequence[tuple[int, int]]
 
-# Combining accents stay with their letter: encoders drop them, and an entity must not end before
-# its accent.
-WORD = re.compile(r"(?:[^\W_][\u0300-\u036f]*)+|[^\w\s]|_")
+# Half of the line breaks of Unicode count as white space to Python and stand in words all the same.
+BREAKS = "\u2028\u2029"
+
+
+@lru_cache(maxsize=1)
+def _word() -> re.Pattern[str]:
+    """Return what a word is.
+
+    What has no width of its own (accents, vowel signs, soft hyphens, joiners, marks of direction,
+    control characters) stays with the character before it, or at the beginning of a word with the
+    one after it: encoders drop it, and an entity must not end or begin beside it.
+    """
+    kinds = ("Mn", "Mc", "Me", "Cf", "Cc")
+    points = [c for c in map(chr, range(0x10000)) if unicodedata.category(c) in kinds]
+    bare = "[" + "".join(re.escape(c) for c in points if not c.isspace()) + "]"
+    before = rf"(?:(?<!\S)[{BREAKS}])?{bare}*"
+    return re.compile(rf"{before}(?:(?:[^\W_]{bare}*)+|[^\w\s]{bare}*|_{bare}*)|{bare}+")
 
 
 def words(text: str) -> list[tuple[int, int]]:
@@ -29,7 +45,7 @@ def words(text: str) -> list[tuple[int, int]]:
     >>> words("p53-null")
     [(0, 3), (3, 4), (4, 8)]
     """
-    return [match.span() for match in WORD.finditer(text)]
+    return [match.span() for match in _word().finditer(text)]
 
 
 def to_tags(spans: Sequence[Span], units: Offsets, types: Sequence[str]) -> np.ndarray:
