@@ -53,6 +53,10 @@ COMMANDS = {
         "export, import or verify recorded LLM answers",
     ),
     "fetch": ("touchstone.data.fetch", "download a public corpus from its publisher and verify it"),
+    "generate": (
+        "touchstone.run.generate",
+        "make silver or bronze of a pool and a taxonomy, without gold",
+    ),
     "predict": (
         "touchstone.reproduce.predict",
         "label new notes with the classifier of a finished cell",

@@ -20,7 +20,7 @@ import pandas as pd
 
 from touchstone.data import foreign, people, targets
 from touchstone.data.corpus import Gold, read_gold, read_pool, read_sites
-from touchstone.data.examples import SOURCES, Dataset, dataset
+from touchstone.data.examples import SOURCES, Dataset, dataset, examples
 from touchstone.data.split import scarce_gold, training_order
 from touchstone.digest import digest, digest_columns, digest_input
 from touchstone.errors import EstimateOnly, PendingRequests, UserError
@@ -271,6 +271,35 @@ def raise_held(held: Sequence[PendingRequests | EstimateOnly]) -> None:
     for kind in (PendingRequests, EstimateOnly):
         if stops := [stop for stop in held if isinstance(stop, kind)]:
             raise kind.merged(stops)
+
+
+def generate_alone(config: Config) -> dict[str, Generated]:
+    """Make the synthetic data of a cell without training: with the gold where the corpus has some,
+    else of the pool and the taxonomy alone.
+
+    Raises
+    ------
+    UserError
+        As `generate`; and where a prompt is to show gold, or gold is the pool, and there is none.
+    """
+    taxonomy = taxonomy_of(config.taxonomy)
+    if config.corpus.gold is None:
+        pool = config.corpus.pool
+        if config.prompt.n_shots:
+            raise UserError(
+                f"prompt={config.prompt.name}: shows {config.prompt.n_shots} gold sentences for each "
+                f"category, and corpus={config.corpus.name} has no gold. Choose prompt=guideline"
+            )
+        if config.mixture.silver.use and pool is not None and pool.reader == "rest_of_train":
+            raise UserError(
+                f"corpus={config.corpus.name}: its pool is the rest of its gold, and it has none"
+            )
+        empty = examples([])
+        return generate(config, taxonomy, Gold(empty, pd.DataFrame(), {}), empty, empty, {})
+    data, cache = config.paths.data, config.paths.cache
+    gold = read_gold(config.corpus, config.task, taxonomy, data, cache)
+    gold, sites = read_sites(gold, config.corpus, config.task, taxonomy, data)
+    return generate(config, taxonomy, gold, drawn_gold(gold, config), gold.part("test"), sites)
 
 
 def rest_of_train(frame: pd.DataFrame, train: pd.DataFrame, config: Config) -> pd.DataFrame:

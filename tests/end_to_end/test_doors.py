@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from touchstone.cli import main
 from touchstone.configuration import checked
 from touchstone.errors import UserError
 from touchstone.pipeline import run_cell
@@ -228,3 +229,27 @@ def test_experts_on_the_pool_tell_what_silver_is_worth(cell, tmp_path):
     )
     row = made.tables["silver_by_experts"].set_index("category").loc["requires_assistance"]
     assert (row["n"], row["tp"], row["fp"], row["precision"]) == (2, 1, 1, 0.5)
+
+
+def test_gold_is_not_needed_to_begin(cell, tmp_path, monkeypatch, capsys):
+    (tmp_path / "conf" / "corpus" / "new.yaml").write_text(
+        "name: new\npool: {reader: notes, path: pool.csv}\n"
+    )
+    (tmp_path / "pool.csv").write_text("note_id,text\nn1,She forgets names. Walks alone.\n")
+    ask = ("generate", "corpus=new", "task=ad_multilabel", "llm=batch_file")
+    assert main([*ask, "mixture=silver"]) == 0
+    assert "1 request" in capsys.readouterr().out and list((tmp_path / "batch").rglob("*.jsonl"))
+    assert main([*ask, "mixture=silver", "prompt=guideline_fewshot"]) == 1
+    assert "has no gold. Choose prompt=guideline" in capsys.readouterr().err
+    assert main([*ask, "mixture=silver", "corpus.pool={reader: rest_of_train, path: null}"]) == 1
+    assert "its pool is the rest of its gold" in capsys.readouterr().err
+
+
+def test_what_is_generated_is_written_as_a_set_that_is_read(cell, tmp_path, capsys):
+    write(tmp_path / "theirs.csv", rows(3, site="x"))
+    assert main(["generate", "corpus=ward", "task=ad_multilabel", *bronze(), "--out", "g"]) == 0
+    assert "use it: corpus.bronze.path=g/bronze.jsonl" in capsys.readouterr().out
+    again = cell("mixture=gold_bronze", "corpus.bronze.path=g/bronze.jsonl", "mixture.leakage=100")
+    assert len(again.generated[0].dataset) == 9
+    assert main(["generate", "corpus=ward", "task=ad_multilabel", *bronze(), "--out", "g"]) == 1
+    assert "is there already" in capsys.readouterr().err

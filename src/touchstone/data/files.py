@@ -104,7 +104,7 @@ def open_text(path: Path) -> IO[str]:
     """Open a text file, `.gz` or not, as UTF-8 with or without byte order mark, line ends
     untouched."""
     opener = gzip.open if path.suffix == ".gz" else open
-    return opener(path, "rt", encoding="utf-8-sig", newline="")  # type: ignore[operator]
+    return opener(path, "rt", encoding="utf-8-sig", newline="")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -78,9 +79,9 @@ def _row(
     group: str,
     categories: Sequence[str],
     kind: str,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     patients = part["patient_id"].nunique()
-    row: dict[str, object] = {
+    row: dict[str, Any] = {
         "field": name,
         "group": group or "(not known)",
         "n_patients": patients,

@@ -91,7 +91,7 @@ def study(out: Path, gold: str, test: str | None, sets: dict[str, list[str]]) ->
             )
         corpus["gold"] |= {"train": experts.files.path, "test": held.files.path}
         del corpus["gold"]["path"]
-    mixtures = {"gold": {"gold": {"use": True}}}
+    mixtures: dict[str, dict[str, Any]] = {"gold": {"gold": {"use": True}}}
     for source, names in sets.items():
         if not names:
             continue
@@ -102,7 +102,7 @@ def study(out: Path, gold: str, test: str | None, sets: dict[str, list[str]]) ->
         paths = [one.files.path for one in found]
         corpus[source] = layouts[0] | {"path": paths[0] if len(paths) == 1 else paths}
         corpus[source].setdefault("doc_field", None)
-        use = {"gold": {"use": True}}
+        use: dict[str, Any] = {"gold": {"use": True}}
         mixtures |= {
             f"gold_{source}": use | {source: {"use": True}},
             f"gold_as_many_as_{source}": {"gold": {"use": True, "repeat_to": [source]}},
