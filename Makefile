@@ -39,7 +39,7 @@ docs: $(STAMP)
 # All are run, whatever misses its limit. What ours is compared with is installed here, not by `make env`.
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$(EXTRAS),bench]"
-	@status=0; for part in grid encode finetune noteevents; do \
+	@status=0; for part in grid duplicates encode finetune noteevents; do \
 		echo; echo "benchmarks/$$part.py"; $(BIN)/python benchmarks/$$part.py || status=1; \
 	done; exit $$status
 
