@@ -13,7 +13,9 @@ from grid import run
 import touchstone.demo
 from touchstone import cli
 from touchstone.generate.prompts import prompt_of
-from touchstone.report import reading
+from touchstone.report import reading, reviewed
+from touchstone.report.grid import grid_of, sweep_of
+from touchstone.report.judging import KEY
 from touchstone.review.formats.sheets import LABELS
 
 DEMO = Path(touchstone.demo.__file__).parent / "review"
@@ -78,6 +80,9 @@ def test_a_round_trip_logs_precision_corrections_and_the_claim(sweep, tmp_path, 
     assert {"silver", "bronze"} == set(quality["source"])
     prevalence = reading.csv(store, logged, "review/prevalence.csv")
     assert set(prevalence["method"]) == {"LLM's count", "PPI++"}
+    shown = "".join(map(str, reviewed.section(grid_of(store, "a", [], sweep_of(store, parent)[1]))))
+    assert f"Review {name}, judged by Ann" in shown and "prevalence in the pool" in shown
+    assert "Bronze has fewer label errors than silver: undecided" in shown
     assert len(out.read_text().splitlines()) == 80 and "text" not in json.loads(
         out.read_text().splitlines()[0]
     )
@@ -89,7 +94,7 @@ def test_a_sheet_of_another_store_needs_its_key(sweep, tmp_path, capsys):
     sheet.write_text("item,text,label\n0123abcd-01,a,none\n")
     arguments = ["review", "import", str(sheet), "--store", str(folder / "mlflow")]
     assert cli.main(arguments) == 1
-    assert "review 0123abcd is not in this store" in capsys.readouterr().err
+    assert "the key of review 0123abcd is not in this store" in capsys.readouterr().err
     assert cli.main([*arguments, "--key", str(DEMO / "key.json")]) == 1
     assert "is the key of review" in capsys.readouterr().err
     sheet.write_text("item,text,label\n")
@@ -147,10 +152,24 @@ def test_restricted_text_is_written_for_a_purpose_only_and_for_its_owner(tmp_pat
     bronze.dataset.frame.to_parquet(stage / "examples.parquet")
     assert cli.main([*words, "--purpose", "review by our own staff"]) == 0
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
-    key = next(
-        reading.text(store, one, "review/key.json") for one in reading.search(store, kind="review")
-    )
-    assert not any(row["text"] in key for row in _rows(out))
+    assert all(not reading.text(store, r, KEY) for r in reading.search(store, kind="review"))
+    key = out.with_name("r.csv.key.json")  # ids of the corpus: with the file, not in the store
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    rows = _rows(out)
+    for row in rows:
+        row["label"] = "none"
+    with out.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.DictWriter(handle, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    capsys.readouterr()
+    back = ["review", "import", str(out), "--store", store.uri]
+    assert cli.main(back) == 1
+    assert "name the store (--store) or the key" in capsys.readouterr().err
+    assert cli.main([*back, "--key", str(key)]) == 0
+    judged = reading.search(store, kind="review")[-1]
+    assert reading.text(store, judged, "review/quality.csv")
+    assert not reading.text(store, judged, "review/corrections.jsonl")
 
 
 def test_the_fictional_review_of_the_demo_gives_the_numbers_worked_by_hand():

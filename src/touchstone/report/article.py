@@ -16,7 +16,7 @@ import numpy as np
 
 from touchstone import tracking
 from touchstone.evaluate.headline import main_score
-from touchstone.report import explorer, sections
+from touchstone.report import explorer, reviewed, sections
 from touchstone.report.comparisons import unit_of
 from touchstone.report.figures import draw as figures
 from touchstone.report.formats import html, markdown
@@ -41,6 +41,7 @@ ANSWERS = {  # what each section answers, for the table of contents
     "Explorer": "Which sentences are gained and lost, and what did the LLM make?",
     "The data": "What went in, what was dropped, and why?",
     "Quality of the generated data": "How far is it from gold?",
+    "Experts' review": "How often do experts agree with the LLM's labels?",
     "Examples": "How does it read?",
     "Setting": "What was run?",
     "Data statement": "Whose data, and what do the results not say?",
@@ -87,6 +88,7 @@ def report(grid: Grid, parent: Run, *, encoder: str = "tfidf") -> tuple[str, Stu
         ("Explorer", [explorer.section(grid)]),
         ("The data", [*drawn.values(), *tables.values()]),
         ("Quality of the generated data", quality),
+        ("Experts' review", reviewed.section(grid)),
         ("Examples", sections.examples(grid)),
         ("Setting", [html.facts(sections.setting(grid))]),
         ("Data statement", sections.statement(grid, study.left_out)),

@@ -122,11 +122,18 @@ def _export(arguments: argparse.Namespace) -> int:
         params = {"of": arguments.of, "n": len(review.items), "seed": arguments.seed}
         params |= {"blind": not arguments.show_labels, "purpose": arguments.purpose or ""}
         run_id = _start(store, review, grid.study, params)
+    key = f"key: run {run_id}, {KEY}"
+    if secret:  # ids of a restricted corpus stay out of the store
+        own = out.with_name(f"{out.name}.key.json")
+        own.touch(mode=0o600)
+        own.chmod(0o600)
+        own.write_text(json.dumps(review.key(), ensure_ascii=False, indent=1), encoding="utf-8")
+        files, key = [*files, own], f"--key {own}"
     told = "blind" if not review.shows_labels else "with the LLM's labels in sight"
     print(f"review {review.id}: {len(review.items)} sentences to judge, {told}")
     print(review.strata.to_string(index=False))
     print("\n".join(map(str, files)))
-    print(f"Judgements back: touchstone review import FILE (key: run {run_id}, {KEY})")
+    print(f"Judgements back: touchstone review import FILE ({key})")
     return 0
 
 
@@ -228,8 +235,9 @@ def _start(store: Any, review: Any, study: str, params: dict[str, Any]) -> str:
         | {f"touchstone.generation.{name}": value for name, value in review.datasets.items()},
         params=params,
     )
-    text = json.dumps(review.key(), ensure_ascii=False, indent=1)
-    tracking.log_text(store, run_id, text + "\n", KEY)
+    if not review.restricted:
+        text = json.dumps(review.key(), ensure_ascii=False, indent=1)
+        tracking.log_text(store, run_id, text + "\n", KEY)
     tracking.end_run(store, run_id, "FINISHED")
     return run_id
 
@@ -283,14 +291,15 @@ def _review(store: Any, file: Path, key: Path | None) -> tuple[Any, Any, str]:
 
     name = _id_in(file)
     runs = reading.search(store, **{"kind": KIND_OF_RUN, TAG: name})
-    if runs:
-        review = of_key(reading.json_file(store, runs[-1], KEY))
+    stored = reading.json_file(store, runs[-1], KEY) if runs else None
+    if stored is not None:
+        review = of_key(stored)
         at = replace(store, experiment_id=runs[-1].info.experiment_id)
         return review, at, runs[-1].info.run_id
     if key is None:
         raise UserError(
-            f"{file}: review {name} is not in this store; name the store (--store) or its key "
-            f"(--key FILE: {KEY} of the run that exported it)"
+            f"{file}: the key of review {name} is not in this store; name the store (--store) or "
+            f"the key (--key FILE: {KEY} of the run that exported it, or beside the exported file)"
         )
     try:
         review = of_key(json.loads(key.read_text(encoding="utf-8")))
@@ -298,6 +307,9 @@ def _review(store: Any, file: Path, key: Path | None) -> tuple[Any, Any, str]:
         raise UserError(f"{key}: cannot be read as a key ({type(error).__name__})") from error
     if review.id != name:
         raise UserError(f"{key} is the key of review {review.id}; {file} is of review {name}")
+    if runs:
+        at = replace(store, experiment_id=runs[-1].info.experiment_id)
+        return review, at, runs[-1].info.run_id
     generations = _generations(store, review)
     if not generations:
         raise UserError(
@@ -382,9 +394,10 @@ def _log(store: Any, run_id: str, review: Any, judgements: Any, tables: dict) ->
     for column in ("labels", "spans"):
         kept = kept.assign(**{column: [json.dumps(value) for value in kept[column]]})
     tracking.log_text(store, run_id, kept.to_csv(index=False), "review/judgements.csv")
-    rows = corrections(judgements, review).to_dict("records")
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    tracking.log_text(store, run_id, lines, "review/corrections.jsonl")
+    if not review.restricted:
+        rows = corrections(judgements, review).to_dict("records")
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        tracking.log_text(store, run_id, lines, "review/corrections.jsonl")
     for name, table in tables.items():
         tracking.log_text(store, run_id, table.to_csv(index=False), f"review/{name}.csv")
     quality = tables["quality"]

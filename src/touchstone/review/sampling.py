@@ -38,7 +38,6 @@ ITEM = (
     "spans",
     "other_labels",
     "confidence",
-    "text_digest",
 )  # what is kept of an item; never its text
 
 
@@ -201,7 +200,6 @@ def draw(
     items = items.iloc[rng.permutation(len(items))].reset_index(drop=True)
     width = len(str(len(items)))
     items["item"] = [f"{name}-{i + 1:0{width}d}" for i in range(len(items))]
-    items["text_digest"] = [digest(text)[:16] for text in items["text"]]
     return Review(
         id=name,
         kind=kind,

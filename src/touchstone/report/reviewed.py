@@ -1,0 +1,112 @@
+"""What experts said of a sweep's generated data, as a section of its report: from the reviews that
+`touchstone review import` logged. Does not estimate anything (review/results.py)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from touchstone.report import reading
+from touchstone.report.grid import Grid
+from touchstone.tracking import Run
+
+
+def reviews(grid: Grid) -> list[Run]:
+    """Return the latest judged review of each generated data set that the cells of a grid used."""
+    used = {pair for cell in grid.cells for pair in cell.generations().items()}
+    found: dict[str, Run] = {}
+    for stage, name in sorted(used):
+        tags = {
+            "kind": "review",
+            f"touchstone.generation.{stage}": name,
+            "touchstone.judged": "true",
+        }
+        for run in reading.search(grid.store, **tags)[-1:]:
+            found[run.info.run_id] = run
+    return list(found.values())
+
+
+def section(grid: Grid) -> list[Any]:
+    """Return the section; nothing where nobody judged."""
+    parts: list[Any] = []
+    for run in reviews(grid):
+        experts = run.data.tags.get("touchstone.experts", "")
+        name = run.data.tags.get("touchstone.review", "")
+        parts.append(Markup("<h3>Review {}, judged by {}</h3>").format(name, experts))
+        claim = reading.csv(grid.store, run, "review/claim.csv")
+        if len(claim):
+            row = claim.iloc[0]
+            parts.append(
+                Markup(
+                    "<p>{}: {}. Error rates differ by {:+.3f} [{:+.3f}, {:+.3f}], p = {:.3f}.</p>"
+                ).format(
+                    row["claim"],
+                    row["verdict"],
+                    row["difference"],
+                    row["low"],
+                    row["high"],
+                    row["p"],
+                )
+            )
+        quality = reading.csv(grid.store, run, "review/quality.csv")
+        parts.append(_table(quality[quality["n"] > 0], "quality of the LLM's labels"))
+        errors = reading.csv(grid.store, run, "review/errors.csv")
+        parts.append(
+            _table(errors[errors["llm"] != errors["expert"]], "labels that experts change")
+        )
+        for table, title in (
+            ("questions", "further questions"),
+            ("prevalence", "prevalence in the pool"),
+            ("experts", "experts"),
+        ):
+            parts.append(_table(reading.csv(grid.store, run, f"review/{table}.csv"), title))
+        agreed = reading.csv(grid.store, run, "review/agreement.csv")
+        if len(agreed):
+            alpha = agreed[agreed["measure"] == "krippendorff_alpha"].drop(columns="measure")
+            parts.append(_table(alpha, "agreement of the experts, Krippendorff's alpha"))
+    if parts:
+        parts.append(
+            Markup(
+                "<p>Intervals follow the sample: stratified, with its weights; exact within a "
+                "stratum. They cover which sentences were drawn. Prevalence assumes that the pool's "
+                "patients are a random sample of those one asks about.</p>"
+            )
+        )
+    return parts
+
+
+def _table(frame: pd.DataFrame, title: str) -> Any:
+    if frame.empty:
+        return ""
+    numbers = set(frame.select_dtypes("number").columns)
+    head = Markup("").join(
+        Markup('<th scope="col" class="{}">{}</th>').format("n" if name in numbers else "", name)
+        for name in frame.columns
+    )
+    rows = []
+    for row in frame.to_dict("records"):
+        cells = Markup("").join(
+            Markup("<td>{}</td>" if name in numbers else '<th scope="row">{}</th>').format(
+                _shown(value)
+            )
+            for name, value in row.items()
+        )
+        rows.append(Markup("<tr>{}</tr>").format(cells))
+    return Markup(
+        '<h4>{}</h4><div class="scroll" tabindex="0" role="region" aria-label="{}"><table><thead><tr>'
+        "{}</tr></thead><tbody>{}</tbody></table></div>"
+    ).format(title, title, head, Markup("").join(rows))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return (
+            ""
+            if value != value
+            else f"{value:.0f}"
+            if value.is_integer() and value > 1
+            else f"{value:.3f}"
+        )
+    return str(value)
