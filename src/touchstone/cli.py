@@ -33,6 +33,10 @@ COMMANDS = {
         "touchstone.report.command",
         "the paper's tables of a study, as LaTeX, Markdown, CSV and HTML",
     ),
+    "claims": (
+        "touchstone.report.tables.claims",
+        "what a study says about the papers' claims",
+    ),
     "report": ("touchstone.report.page", "one HTML page about a sweep"),
     "explore": (
         "touchstone.report.explore",

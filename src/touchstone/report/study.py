@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from touchstone import plugins
 from touchstone.errors import UserError
+from touchstone.report.claims import claims_about, findings
 from touchstone.report.comparisons import compared
 from touchstone.report.figures import draw as figures
 from touchstone.report.figures import study as drawings
@@ -29,6 +30,7 @@ from touchstone.report.tables import quality as data_quality
 from touchstone.report.tables import scores as studies
 from touchstone.report.tables.captions import missing_notes, tasks_of
 from touchstone.report.tables.categories import category_table
+from touchstone.report.tables.claims import claims_table
 from touchstone.report.tables.layout import Table
 
 Writer = Callable[["Study", Path], list[Path]]
@@ -70,6 +72,8 @@ def study_of(grid: Grid, *, with_figures: bool = True, encoder: str = "tfidf") -
         tables += [curves.curve_table(grid, scores), curves.equivalent_table(grid, scores)]
     if found := controls.control_table(grid):
         tables.append(found)
+    if claims := claims_about(grid.study):
+        tables.append(claims_table(grid, findings(grid, claims, scores)))
     for task, kind in tasks_of(grid.cells).items():
         names = next(cell.categories for cell in grid.cells if cell.axes["task"] == task)
         if kind in ("multiclass", "multilabel") or kind == "ner" and len(names) > 1:
