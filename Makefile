@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 EXTRAS := minilm,formats,crf,noise,constrained,joblib,submitit,optuna,ray,server,docs,test
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: env run test test-fast test-slow ui lint docs clean bench bench-llm bench-stats
+.PHONY: env run test test-fast test-slow ui lint docs clean bench bench-llm bench-stats evidence
 
 env: $(STAMP)
 
@@ -42,6 +42,10 @@ bench: $(STAMP)
 	@status=0; for part in grid duplicates encode finetune noteevents; do \
 		echo; echo "benchmarks/$$part.py"; $(BIN)/python benchmarks/$$part.py || status=1; \
 	done; exit $$status
+
+# Both papers' questions on public expert labels, from shipped recordings: docs/evidence.md. Corpora are looked for in TOUCHSTONE_DATA.
+evidence: $(STAMP)
+	$(BIN)/python benchmarks/evidence.py
 
 bench-llm: $(STAMP)
 	$(BIN)/python benchmarks/llm.py

@@ -10,9 +10,9 @@ import report_store as made
 
 from touchstone import cli
 from touchstone.errors import UserError
-from touchstone.report.claims import Claim, claims_of, findings
+from touchstone.report.claims import Claim, Finding, claims_of, findings, judged
 from touchstone.report.comparisons import compared
-from touchstone.report.effects import FEWEST, _distance, _spearman, _two_sided
+from touchstone.report.effects import FEWEST, Effect, _distance, _spearman, _two_sided
 from touchstone.report.grid import collect
 from touchstone.report.tables.claims import claims_table, line
 
@@ -37,9 +37,10 @@ def claim(**changes) -> Claim:
 
 
 def test_effects_are_those_of_the_tables(grid, scores):
-    found = findings(grid, [claim()], scores)
+    silver = claim(ours={"mixture": "gold_silver"})
+    found = findings(grid, [silver], scores)
     assert [one.place for one in found] == ["ad_binary", "ad_multiclass"]
-    alone = findings(grid, [claim()])  # computed anew, without the tables
+    alone = findings(grid, [silver])  # computed anew, without the tables
     for one, again in zip(found, alone, strict=True):
         row = scores[scores["run_id"] == one.runs[0]].set_index("name")
         name = "f1" if one.place == "ad_binary" else "macro_f1"
@@ -49,21 +50,32 @@ def test_effects_are_those_of_the_tables(grid, scores):
         assert again.effect.p == pytest.approx(one.effect.p)
 
 
-def test_a_claim_is_supported_in_its_direction_and_contradicted_in_the_other(grid, scores):
-    claims = [claim(), claim(id="d", direction="lower")]
-    found = findings(grid, claims, scores)
-    strong = [one for one in found if one.p_holm < 0.05]
-    assert strong  # simulated with 0.70 against 0.55 of sentences right
-    for one in found:
-        sure = one.p_holm < 0.05
-        expected = {"higher": "supported", "lower": "contradicted"}[one.claim.direction]
-        assert one.verdict == (expected if sure else "undecided")
+@pytest.mark.parametrize(
+    ("value", "p", "direction", "control", "expected"),
+    [
+        (0.1, 0.01, "higher", None, "supported"),
+        (0.1, 0.01, "lower", None, "contradicted"),
+        (-0.1, 0.01, "differs", None, "supported"),
+        (0.1, 0.06, "higher", None, "undecided"),
+        (float("nan"), float("nan"), "higher", None, "undecided"),
+        (0.1, 0.01, "higher", Effect(0.1, p=0.01), "undecided"),
+        (0.1, 0.01, "higher", Effect(-0.1, p=0.01), "supported"),
+        (0.1, 0.01, "higher", Effect(0.1, p=0.3), "supported"),
+    ],
+)
+def test_the_verdict_follows_corrected_p_direction_and_control(
+    value, p, direction, control, expected
+):
+    one = claim(direction=direction)
+    found = judged(Finding(one, "", "undecided", Effect(value, p=p), p_holm=p, control=control))
+    assert found.verdict == expected
+    assert (found.note == "its control shows it too") is (control == Effect(0.1, p=0.01))
 
 
 def test_p_is_corrected_over_all_findings(grid, scores):
     few = findings(grid, [claim()], scores)
     many = findings(grid, [claim(id=str(i)) for i in range(6)], scores)
-    assert all(a.p_holm <= b.p_holm for a, b in zip(few, many[:2], strict=True))
+    assert all(a.p_holm <= b.p_holm for a, b in zip(few, many[: len(few)], strict=True))
     assert max(one.p_holm for one in many) <= 1
 
 

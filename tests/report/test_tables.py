@@ -31,6 +31,7 @@ MUTOOL = shutil.which("mutool")
 LATEX = shutil.which("pdflatex") or shutil.which("tectonic")
 TABLES = (
     "scores",
+    "claims",
     "categories_ad_multiclass",
     "data",
     "composition",

@@ -19,7 +19,7 @@ import pandas as pd
 from touchstone import plugins
 from touchstone.cache import cached
 from touchstone.data import foreign, parts, people, readers
-from touchstone.data.examples import check, read_parquet, write_parquet
+from touchstone.data.examples import check, read_parquet, sorted_by_label, write_parquet
 from touchstone.data.files import find
 from touchstone.data.split import assign_splits, split_table
 from touchstone.digest import digest_input, digest_rows
@@ -104,6 +104,13 @@ def read_gold(
             raise UserError(
                 f"corpus={corpus.name}: the {split} split is empty; check corpus.gold and task.test_fraction"
             )
+    for split in sorted_by_label(frame):
+        log.warning(
+            "corpus=%s: the %s sentences are sorted by label, so their order tells it; relations "
+            "are asked about in an order drawn by seed, everything else as it stands",
+            corpus.name,
+            split,
+        )
     told = {"overlap": corpus.overlap, "left_out_of_training": left_out} if left_out else {}
     return Gold(frame, split_table(frame, task.split_seed), {"files": digests, **counted, **told})
 

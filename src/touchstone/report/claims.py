@@ -118,7 +118,7 @@ def findings(
             Finding(claim, "", UNDECIDED, Effect(), note=f"not run: {_wanted(claim)}")
         ]
     corrected = holm([one.effect.p for one in found])
-    return [_judged(replace(one, p_holm=float(p))) for one, p in zip(found, corrected, strict=True)]
+    return [judged(replace(one, p_holm=float(p))) for one, p in zip(found, corrected, strict=True)]
 
 
 def _claim(plain: Mapping[str, Any], path: Path) -> Claim:
@@ -254,7 +254,7 @@ def _same_corpus(one: Cell, other: Cell) -> bool:
     return one.config["corpus"]["name"] == other.config["corpus"]["name"]
 
 
-def _judged(finding: Finding) -> Finding:
+def judged(finding: Finding) -> Finding:
     """Give the verdict."""
     claim, effect, control = finding.claim, finding.effect, finding.control
     if math.isnan(effect.value):

@@ -68,7 +68,12 @@ def score_effect(ours: Cell, against: Cell, scores: pd.DataFrame | None = None) 
     }
     table = compare(systems, "against", rng=generator(), tested=(score.metric,))
     rows = table[(table["system"] == "ours") & (table["scope"] == score.scope)]
-    row = rows[rows["metric"] == score.metric].iloc[0]
+    return _of_row(rows[rows["metric"] == score.metric].iloc[0])
+
+
+def _of_row(row: pd.Series) -> Effect:
+    names = ("difference", "difference_low", "difference_high", "p", "detectable")
+    return Effect(*(float(row[name]) for name in names))
 
 
 def minority_effect(store: Store, ours: Cell, against: Cell) -> Effect:
