@@ -137,8 +137,8 @@ def written(corpus, tmp_path_factory):
         llm += ["llm.tolerate=1"]  # a third of the notes ends in quarantine
         done = run(
             "-m",
-            "mixture=gold,gold_silver,silver",
-            "classifier=tfidf_logreg,llm",
+            "mixture=gold,gold_silver,silver,baseline/zero_shot",
+            "classifier=tfidf_logreg",
             "prompt=guideline_fewshot",
             *llm,
             *overrides(corpus),
