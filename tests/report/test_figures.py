@@ -183,6 +183,29 @@ def test_a_mixture_is_worth_gold_between_the_sizes_whose_scores_enclose_it(curve
     assert " to " in worth.word and row.entries["added"].word.startswith("+")
 
 
+def test_cells_that_differ_in_more_than_gold_size_have_curves_of_their_own():
+    store = made.empty_study("two_splits")
+    parent = made.log_sweep(store, "two_splits")
+    for split in (0, 1):
+        for patients in (5, 20):
+            asked = (
+                "study=two_splits",
+                "task=ad_binary",
+                f"task.gold_patients={patients}",
+                f"task.split_seed={split}",
+                "mixture=gold",
+            )
+            made.log(store, parent, *asked, cache=made.cache(), skill=0.5 + split / 10)
+    first, second = curves(collect(store, "two_splits"))
+    assert {first.name, second.name} == {
+        "ad_binary tfidf_logreg task.split_seed=0",
+        "ad_binary tfidf_logreg task.split_seed=1",
+    }
+    for curve in (first, second):
+        assert len(curve.gold) == 2
+        assert len({cell.config["task"]["split_seed"] for cell in curve.gold.values()}) == 1
+
+
 def test_the_curve_table_has_a_row_for_each_size_and_a_figure_with_bands(curve):
     grid, scores = curve
     table = curve_table(grid, scores)

@@ -3,8 +3,8 @@
 The curve: the score of gold alone at several sizes, made monotone (more gold cannot be worth less:
 least-squares isotonic fit, pool adjacent violators), and straight between the sizes on a
 logarithmic axis. Gold-equivalent of a mixture: the smallest size at which that curve reaches the
-mixture's score. The interval draws the same test patients for the curve and the mixture, and reads
-the curve anew in each resample. No parametric law is fitted: five sizes do not carry one, and it
+mixture's score. The interval draws the same test patients (and, with several repetitions, the same
+deviation of the draws) for the curve and the mixture, and reads the curve anew in each resample. No parametric law is fitted: five sizes do not carry one, and it
 would extrapolate; outside the sizes the answer is "more than the largest" or "less than the
 smallest".
 """
@@ -18,7 +18,7 @@ import numpy as np
 
 from touchstone.errors import UserError, no_such
 from touchstone.evaluate.counts import Counts, check_aligned, stack
-from touchstone.evaluate.intervals import bootstrap, resamples, tail
+from touchstone.evaluate.intervals import bootstrap_seeds, over_draws, resampling, tail
 from touchstone.evaluate.metrics import as_seeds, columns, scores, seed_means
 
 
@@ -165,8 +165,11 @@ def _ordered(
 def _draws(
     groups: Sequence[Sequence[Counts]], at: int, rng: np.random.Generator, n_resamples: int
 ) -> np.ndarray:
-    weights = resamples(len(groups[0][0].clusters), n_resamples, rng)
-    return np.stack([bootstrap(group, weights)[:, at] for group in groups], axis=1)
+    drawn = resampling(len(groups[0][0].clusters), n_resamples, rng)
+    return np.stack(
+        [over_draws(bootstrap_seeds(group, drawn.weights)[:, :, at], drawn) for group in groups],
+        axis=1,
+    )
 
 
 def _point(seeds: Sequence[Counts], at: int) -> float:

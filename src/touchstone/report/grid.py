@@ -472,17 +472,27 @@ def _without_gold(cell: Cell) -> tuple[str, ...]:
     return tuple(value for name, value in cell.axes.items() if name != "gold")
 
 
+def natural(text: str) -> tuple[tuple[float, str], ...]:
+    """Return a sort key that orders numbers within text as numbers.
+
+    >>> sorted(["fold=10", "fold=2", "fold=1"], key=natural)
+    ['fold=1', 'fold=2', 'fold=10']
+    """
+    parts = re.split(r"(\d+(?:\.\d+)?)", text)
+    return tuple((float(part), "") if at % 2 else (-1.0, part) for at, part in enumerate(parts))
+
+
 def _order(axes: Mapping[str, str], several_sizes: bool) -> tuple:
     own = gold_size(axes["gold"]) if axes["gold"] and several_sizes else 0
     learns = axes["mixture"] != "zero_shot"
     return (
         learns,
-        axes["classifier"],
+        natural(axes["classifier"]),
         own,
-        axes["prompt"],
-        axes["llm"],
+        natural(axes["prompt"]),
+        natural(axes["llm"]),
         mixture_order(axes["mixture"]),
-        axes["variant"],
+        natural(axes["variant"]),
     )
 
 

@@ -56,10 +56,7 @@ def examples(grid: Grid) -> list[Any]:
             parts.append(
                 _quotes(
                     title,
-                    (
-                        (row.text, ", ".join(row.labels) or "none")
-                        for row in rows.itertuples(index=False)
-                    ),
+                    ((row.text, _labels(row)) for row in rows.itertuples(index=False)),
                 )
             )
     if len(rows := _dropped(grid)):
@@ -80,6 +77,12 @@ def examples(grid: Grid) -> list[Any]:
         else _none_quarantined(grid)
     )
     return [part for part in parts if part]
+
+
+def _labels(row: Any) -> str:
+    """Return the labels of an example as words: categories, or entities with their types."""
+    spans = [f"{row.text[one['start'] : one['end']]} ({one['type']})" for one in row.spans]
+    return ", ".join([*row.labels, *spans]) or "none"
 
 
 def _kept(grid: Grid, stage: str) -> pd.DataFrame:
@@ -244,6 +247,9 @@ def cost(grid: Grid) -> list[Any]:
         entries["cost_usd"] = (
             word("unknown", run_id) if spent is None else Entry(spent, digits=2, runs=(run_id,))
         )
+        if not numbers.get("llm/sent") and numbers.get("llm/cached"):
+            replayed = ("prompt_tokens", "completion_tokens", "cost_usd")
+            entries |= {name: word("replayed", run_id) for name in replayed}
         entries |= {
             "n_examples": count(numbers.get("n_examples", np.nan), run_id),
             "n_quarantined": count(numbers.get("n_quarantined", np.nan), run_id),
@@ -268,7 +274,10 @@ def cost(grid: Grid) -> list[Any]:
         "completion_tokens": "tokens out",
     }
     titles |= {"cost_usd": "USD", "n_examples": "sentences", "n_quarantined": "quarantined"}
-    told = "sent: asked of an endpoint when the data set was made; replayed: answered from a recording or the response store, at no cost."
+    told = (
+        "sent: asked of an endpoint when the data set was made; replayed: answered from a recording or the response store, which cost nothing this time; what it "
+        "cost when it was first asked is not known here."
+    )
     columns = tuple(Column(key, title) for key, title in titles.items())
     return [
         html.table(

@@ -15,7 +15,7 @@ from touchstone.report import reading
 from touchstone.report.figures import draw as figures
 from touchstone.report.figures.embedding import positions
 from touchstone.report.grid import Cell, Grid, taxonomy
-from touchstone.report.tables.captions import mixture_label, row_name, tasks_of
+from touchstone.report.tables.captions import draws_of, mixture_label, row_name, tasks_of
 from touchstone.report.tables.categories import settings_of
 from touchstone.report.tables.curves import curves
 from touchstone.report.tables.entries import entry_of
@@ -41,13 +41,14 @@ def of_scores(grid: Grid, scores: pd.DataFrame) -> Iterator[Drawing]:
         if kind in ("multiclass", "multilabel") and (gain := gain_figure(grid, scores, task)):
             yield (
                 f"gain_{task}",
-                f"Change of F1 against gold by category, {task}, with 95 % intervals.",
+                f"Change of F1 against gold by category, {_named(grid, task)}, with 95 % intervals.",
                 gain,
             )
         if kind == "multiclass" and (pair := confusion_figure(grid, scores, task)):
             yield (
                 f"confusion_{task}",
-                f"Confusion matrices, {task}: rows are gold, columns predicted, mean of the seeds.",
+                f"Confusion matrices, {_named(grid, task)}: rows are gold, columns predicted"
+                + (", mean of the draws." if draws_of(grid.cells) > 1 else "."),
                 pair,
             )
 
@@ -88,38 +89,26 @@ def of_data(
 
 
 def gain_figure(grid: Grid, scores: pd.DataFrame, task: str) -> Figure | None:
-    """Draw the change by category for the first setting of a task that has gold and something to
-    compare with it."""
-    cells = [cell for cell in grid.cells if cell.axes["task"] == task]
-    for members in settings_of(cells).values():
-        known = taxonomy(members[0].config)
-        rows = []
-        for cell in members:
-            for category in cell.categories:
-                entry = entry_of(scores, cell, category_score(category))
-                if not np.isnan(entry.change):
-                    rows.append(
-                        (
-                            mixture_label(cell),
-                            known[category].name,
-                            entry.change,
-                            entry.change_low,
-                            entry.change_high,
-                            entry.mark,
-                        )
-                    )
-        if rows:
-            table = pd.DataFrame(
-                rows, columns=["mixture", "category", "change", "low", "high", "mark"]
-            )
-            return figures.gain_figure(table, [category.name for category in known.categories])
-    return None
+    """Draw the change by category for the setting of a task that the figures show."""
+    _, members = _shown_setting(grid, task)
+    known = taxonomy(members[0].config)
+    rows = []
+    for cell in members:
+        for category in cell.categories:
+            entry = entry_of(scores, cell, category_score(category))
+            if not np.isnan(entry.change):
+                numbers = (entry.change, entry.change_low, entry.change_high, entry.mark)
+                rows.append((mixture_label(cell), known[category].name, *numbers))
+    if not rows:
+        return None
+    table = pd.DataFrame(rows, columns=["mixture", "category", "change", "low", "high", "mark"])
+    return figures.gain_figure(table, [category.name for category in known.categories])
 
 
 def confusion_figure(grid: Grid, scores: pd.DataFrame, task: str) -> Figure | None:
     """Draw the confusion matrices of gold and of the best other cell of a task."""
-    cells = [cell for cell in grid.cells if cell.axes["task"] == task]
-    score = main_score(cells[0].kind)
+    score = main_score("multiclass")
+    _, cells = _shown_setting(grid, task)
     best = sorted(cells, key=lambda cell: -np.nan_to_num(entry_of(scores, cell, score).value))
     gold = [cell for cell in cells if cell.axes["mixture"] == "gold"][:1]
     pair = (gold + [cell for cell in best if cell not in gold])[:2]
@@ -133,6 +122,21 @@ def confusion_figure(grid: Grid, scores: pd.DataFrame, task: str) -> Figure | No
         if len(tables) == 2
         else figures.confusion_figure(tables[0], titles=titles)
     )
+
+
+def _shown_setting(grid: Grid, task: str) -> tuple[str, list[Cell]]:
+    """Return the setting that the figures of one setting show, and its cells: the first that has
+    gold, else the first. Its name is '' where there is only one."""
+    settings = settings_of([cell for cell in grid.cells if cell.axes["task"] == task])
+    name = next(
+        (
+            name
+            for name, cells in settings.items()
+            if any(cell.axes["mixture"] == "gold" for cell in cells)
+        ),
+        next(iter(settings)),
+    )
+    return (name if len(settings) > 1 else ""), settings[name]
 
 
 def curve_figure(grid: Grid, scores: pd.DataFrame) -> Figure | None:
@@ -149,6 +153,12 @@ def curve_figure(grid: Grid, scores: pd.DataFrame) -> Figure | None:
             for name, cells in {"gold": curve.gold, **curve.mixtures}.items()
         }
     return figures.curve_figure(panels, title) if panels else None
+
+
+def _named(grid: Grid, task: str) -> str:
+    """Return a task with the setting that its figures show, of several."""
+    name, _ = _shown_setting(grid, task)
+    return f"{task}, {name} (the table has the other settings)" if name else task
 
 
 def _confusion(cell: Cell) -> pd.DataFrame:

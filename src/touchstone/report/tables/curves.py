@@ -7,16 +7,18 @@ sentences after de-duplication.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
+from touchstone.digest import digest
 from touchstone.evaluate.headline import main_score
 from touchstone.evaluate.learning import GoldEquivalent, gold_equivalent
 from touchstone.report import reading
 from touchstone.report.comparisons import N_RESAMPLES, generator, of_cell
-from touchstone.report.grid import Cell, Grid
+from touchstone.report.grid import Cell, Grid, flatten
 from touchstone.report.tables.captions import caption, grouped, mixture_label, notes
 from touchstone.report.tables.entries import entry_of
 from touchstone.report.tables.layout import Column, Entry, Row, Table, count, word
@@ -44,32 +46,62 @@ def curves(grid: Grid) -> list[Curve]:
     """Return the learning curves that a grid holds: tasks and classifiers with gold alone at two
     sizes or more."""
     n_gold = {cell.run_id: _n_gold(grid, cell) for cell in grid.cells}
-    found = []
     learned = [cell for cell in grid.cells if cell.axes["mixture"] != "zero_shot"]
-    for (task, classifier), cells in grouped(
-        learned, lambda cell: (cell.axes["task"], cell.axes["classifier"])
-    ).items():
-        gold = {n_gold[cell.run_id]: cell for cell in cells if cell.axes["mixture"] == "gold"}
-        if len(gold) < 2:
-            continue
-        gold = dict(sorted(gold.items()))
-        prompts = list(
-            dict.fromkeys(cell.axes["prompt"] for cell in cells if cell.axes["prompt"])
-        ) or [""]
-        for prompt in prompts:
+    out: list[Curve] = []
+    for cells in grouped(learned, _apart_from_gold).values():
+        for own in _one_generator(cells):
+            golds = [cell for cell in own if cell.axes["mixture"] == "gold"]
+            sizes = {n_gold[cell.run_id]: cell for cell in golds}
+            if len(sizes) < 2:
+                continue
             mixtures: dict[str, dict[int, Cell]] = {}
-            for cell in cells:
-                if cell.axes["prompt"] in ("", prompt) and cell.axes["mixture"] != "gold":
+            for cell in own:
+                if cell.axes["mixture"] != "gold":
                     mixtures.setdefault(mixture_label(cell), {})[n_gold[cell.run_id]] = cell
-            found.append(
-                Curve(
-                    " ".join(filter(None, [task, classifier, prompt if len(prompts) > 1 else ""])),
-                    cells[0].kind,
-                    gold,
-                    mixtures,
-                )
-            )
-    return found
+            out.append(Curve(_name(own, grid), own[0].kind, dict(sorted(sizes.items())), mixtures))
+    return _named_apart(out)
+
+
+def _apart_from_gold(cell: Cell) -> tuple[str, ...]:
+    """Return what cells of one curve share: everything but gold size and mixture. Folds, classifier
+    settings, test sets and seeds each have a curve of their own."""
+    config = cell.config
+    learner = digest([flatten(config["classifier"]), config["seed"], config["seeds"]])
+    return cell.axes["task"], cell.setting, cell.dataset("test"), learner
+
+
+def _one_generator(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Return the cells of each prompt and LLM, with those that used none."""
+    used = dict.fromkeys(
+        (cell.axes["prompt"], cell.axes["llm"])
+        for cell in cells
+        if cell.axes["prompt"] or cell.axes["llm"]
+    )
+    return [
+        [c for c in cells if (c.axes["prompt"], c.axes["llm"]) in (pair, ("", ""))]
+        for pair in used or {("", ""): None}
+    ]
+
+
+def _name(cells: Sequence[Cell], grid: Grid) -> str:
+    """Return task and classifier, and prompt and LLM where the grid has several."""
+    parts = [cells[0].axes["task"], cells[0].axes["classifier"]]
+    for axis in ("prompt", "llm"):
+        if len({cell.axes[axis] for cell in grid.cells if cell.axes[axis]}) > 1:
+            parts += list(dict.fromkeys(cell.axes[axis] for cell in cells if cell.axes[axis]))
+    return " ".join(parts)
+
+
+def _named_apart(curves: list[Curve]) -> list[Curve]:
+    """Give curves of one name the setting in which they differ, or a number."""
+    names = [curve.name for curve in curves]
+    out = []
+    for number, curve in enumerate(curves, 1):
+        variants = dict.fromkeys(cell.axes["variant"] for cell in curve.gold.values())
+        more = next(iter(variants), "") or f"({number})"
+        several = names.count(curve.name) > 1
+        out.append(replace(curve, name=f"{curve.name} {more}") if several else curve)
+    return out
 
 
 def curve_table(grid: Grid, scores: pd.DataFrame) -> Table:

@@ -29,8 +29,9 @@ from touchstone.report.tables.layout import Column, Entry, Row, Table, count
 from touchstone.report.tables.quality import Made, configuration, corpus_gold, training_gold
 from touchstone.taxonomy import NONE, taxonomy_of
 
-# What the quality table shows of all measures, in this order; CSV and the generation's run have the
-# rest.
+# What the quality table shows of all measures, in this order; the generation's run has the rest.
+# Not among them: label_error_rate (confident learning). On a few hundred sentences of rare
+# categories it calls 0.27 of gold and 0.66 to 0.92 of silver wrong where 0.04 are: no error rate.
 SHOWN = (
     ("Amount", ("count", "length_mean", "length_sd")),
     (
@@ -49,7 +50,7 @@ SHOWN = (
     ("Varied?", ("distinct_1", "distinct_2", "self_bleu", "vendi", "near_duplicates")),
     (
         "Right?",
-        ("label_error_rate", "round_trip", "round_trip_kappa", "true_precision", "true_recall"),
+        ("round_trip", "round_trip_kappa", "true_precision", "true_recall"),
     ),
     ("Safe?", ("identifiers", "identifiers/placeholder")),
 )
@@ -58,7 +59,6 @@ BY_CATEGORY = (
     "length_mean",
     "two_sample_auc",
     "distinct_2",
-    "label_error_rate",
     "round_trip",
     "true_f1",
 )
@@ -79,7 +79,6 @@ TITLES = {
     "self_bleu": "self-BLEU",
     "vendi": "Vendi score per sentence",
     "near_duplicates": "near duplicates",
-    "label_error_rate": "labels that look wrong",
     "round_trip": "round trip: label given again",
     "round_trip_kappa": "round trip: Cohen's kappa",
     "true_precision": "precision of the labels",

@@ -49,7 +49,6 @@ DRAWN = {  # what the figure shows: measure -> title, value that means no differ
     "distinct_2": ("distinct word pairs", None),
     "self_bleu": ("self-BLEU", None),
     "near_duplicates": ("near duplicates", None),
-    "label_error_rate": ("labels that look wrong", None),
 }
 
 
