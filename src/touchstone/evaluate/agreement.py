@@ -3,7 +3,9 @@ from their label sets.
 
 All are (observed - expected) / (1 - expected) in some form: 1 is perfect, 0 is chance, below 0 is
 worse than chance. They differ in what chance is: Cohen keeps each annotator's own rates, Fleiss and
-Krippendorff pool them; alpha also takes missing labels and corrects for few items. Nominal
+Krippendorff pool them; alpha also takes missing labels and corrects for few items (without that
+correction it is Fleiss' kappa, which is how it is computed here). Cohen's is scikit-learn's, alpha
+that of the package krippendorff. Nominal
 categories throughout. Sources: Cohen 1960; Fleiss 1971; Krippendorff 2011 (Computing Krippendorff's
 alpha-reliability). Undefined (NaN) where nobody ever varies: all labels the same leave no
 disagreement to expect.
@@ -36,14 +38,13 @@ def cohen_kappa(a: Sequence[Any], b: Sequence[Any]) -> float:
     >>> round(cohen_kappa(["y"] * 25 + ["n"] * 25, ["y"] * 20 + ["n"] * 5 + ["y"] * 10 + ["n"] * 15), 3)
     0.4
     """
+    from sklearn.metrics import cohen_kappa_score
+
     codes = _codes([a, b])
-    both = (codes != MISSING).all(axis=0)
-    first, second = codes[:, both]
-    n = len(first)
-    if not n:
+    first, second = codes[:, (codes != MISSING).all(axis=0)]
+    if len(set(first.tolist()) | set(second.tolist())) < 2:
         return np.nan
-    rates = [np.bincount(labels, minlength=codes.max() + 1) / n for labels in (first, second)]
-    return _above_chance(float((first == second).mean()), float(rates[0] @ rates[1]))
+    return float(cohen_kappa_score(first, second))
 
 
 def fleiss_kappa(table: np.ndarray) -> float:
@@ -59,17 +60,16 @@ def fleiss_kappa(table: np.ndarray) -> float:
     ValueError
         If the items were not all labelled by the same number of annotators, at least two.
     """
-    table = np.asarray(table, dtype=float)
+    table = np.asarray(table)
     if not len(table):
         return np.nan
-    n = table[0].sum()
-    if n < 2 or not np.all(table.sum(axis=1) == n):
+    raters = table[0].sum()
+    if raters < 2 or not np.all(table.sum(axis=1) == raters):
         raise ValueError(
             "Fleiss' kappa needs the same number of annotators, at least two, for every item"
         )
-    observed = ((table * (table - 1)).sum(axis=1) / (n * (n - 1))).mean()
-    rates = table.sum(axis=0) / table.sum()
-    return _above_chance(float(observed), float(rates @ rates))
+    n = table.sum()
+    return float(1 - (1 - _alpha(table)) * n / (n - 1))
 
 
 def krippendorff_alpha(annotators: Sequence[Sequence[Any]]) -> float:
@@ -80,18 +80,17 @@ def krippendorff_alpha(annotators: Sequence[Sequence[Any]]) -> float:
     annotators : for each annotator the label of every item, None where missing. Items with fewer
         than two labels do not count.
     """
-    codes = _codes(annotators)
-    table = _value_counts(codes)
-    pairable = table.sum(axis=1) >= 2
-    table = table[pairable]
-    n = table.sum()
-    if not n:
+    table = _value_counts(_codes(annotators))
+    return _alpha(table[table.sum(axis=1) >= 2])
+
+
+def _alpha(table: np.ndarray) -> float:
+    """Return alpha from how many annotators gave each item each value; NaN where nobody varies."""
+    import krippendorff
+
+    if (table.sum(axis=0) > 0).sum() < 2:
         return np.nan
-    per_item = table.sum(axis=1, keepdims=True)
-    same = (table * (table - 1) / (per_item - 1)).sum()  # coincidences of equal labels
-    totals = table.sum(axis=0)
-    expected = (totals * (totals - 1)).sum() / (n - 1)
-    return _above_chance(float(same / n), float(expected / n))
+    return float(krippendorff.alpha(value_counts=table, level_of_measurement="nominal"))
 
 
 def agreement(
@@ -188,9 +187,5 @@ def _value_counts(codes: np.ndarray) -> np.ndarray:
     return (codes[:, :, None] == values).sum(axis=0)
 
 
-def _or_none(values: list[Any], given: list[bool]) -> list[Any]:
+def _or_none(values: Any, given: list[bool]) -> list[Any]:
     return [value if has else None for value, has in zip(values, given, strict=True)]
-
-
-def _above_chance(observed: float, expected: float) -> float:
-    return np.nan if expected >= 1 else (observed - expected) / (1 - expected)
