@@ -127,11 +127,11 @@ def holm(p: Sequence[float]) -> np.ndarray:
     >>> holm([0.01, 0.04, 0.03]).tolist()
     [0.03, 0.06, 0.06]
     """
-    p = np.asarray(p, dtype=float)
-    out = np.full(p.shape, np.nan)
-    tested = np.flatnonzero(~np.isnan(p))
-    order = tested[np.argsort(p[tested], kind="stable")]
-    steps = p[order] * np.arange(len(order), 0, -1)
+    plain = np.asarray(p, dtype=float)
+    out = np.full(plain.shape, np.nan)
+    tested = np.flatnonzero(~np.isnan(plain))
+    order = tested[np.argsort(plain[tested], kind="stable")]
+    steps = plain[order] * np.arange(len(order), 0, -1)
     out[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return out
 

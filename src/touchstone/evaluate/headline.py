@@ -218,7 +218,7 @@ def score(
         one = [
             [names[0] if len(names) else "" for names in first[side]] for side in ("true", "pred")
         ]
-        tables["confusion"] = metrics.confusion(*one, categories).reset_index()
+        tables["confusion"] = metrics.confusion(one[0], one[1], categories).reset_index()
     return found, tables
 
 
@@ -257,7 +257,7 @@ def trivial(test: pd.DataFrame, categories: Sequence[str], kind: str) -> pd.Data
     true = indicators(list(test["true"]), categories)
     table = []
     for system, guessed in metrics.trivial(true, exclusive=kind == "multiclass").items():
-        labels = [[categories[column] for column in np.flatnonzero(row)] for row in guessed]
+        labels = [[categories[int(column)] for column in np.flatnonzero(row)] for row in guessed]
         one = test.assign(pred=labels, score=guessed.astype(float).tolist())
         table += [
             {"system": system, "metric": name, "value": value}

@@ -268,7 +268,7 @@ def _no_study(store: Store, study: str) -> str:
 
 def _sweep(store: Store, name: str, study: str | None) -> Run:
     """Return the sweep whose id begins with `name`."""
-    tags = {"kind": "sweep"} | ({"study": study} if study else {})
+    tags: dict[str, Any] = {"kind": "sweep"} | ({"study": study} if study else {})
     found = []
     if re.fullmatch(r"[0-9a-f]+", name):
         found = reading.search(store, begins=name, latest=2, **tags)

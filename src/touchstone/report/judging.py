@@ -290,7 +290,7 @@ def _review(store: Any, file: Path, key: Path | None) -> tuple[Any, Any, str]:
     from touchstone.review.sampling import of_key
 
     name = _id_in(file)
-    runs = reading.search(store, **{"kind": KIND_OF_RUN, TAG: name})
+    runs = reading.search(store, **dict[str, Any]({"kind": KIND_OF_RUN, TAG: name}))
     stored = reading.json_file(store, runs[-1], KEY) if runs else None
     if stored is not None:
         review = of_key(stored)
@@ -401,7 +401,7 @@ def _log(store: Any, run_id: str, review: Any, judgements: Any, tables: dict) ->
     for name, table in tables.items():
         tracking.log_text(store, run_id, table.to_csv(index=False), f"review/{name}.csv")
     quality = tables["quality"]
-    values = {}
+    values: dict[str, float] = {}
     for row in quality[quality["value"].notna()].itertuples(index=False):
         name = f"review/{row.source}/{row.category}/{row.measure}"
         values |= {name: row.value, f"{name}_low": row.low, f"{name}_high": row.high}

@@ -123,29 +123,29 @@ def out_of_fold(
     from sklearn.multiclass import OneVsRestClassifier
     from threadpoolctl import threadpool_limits
 
-    groups = np.array(groups, dtype=str)
-    n_groups = [len(set(groups[codes == code])) for code in range(int(codes.max()) + 1)]
+    units = np.array(groups, dtype=str)
+    n_groups = [len(set(units[codes == code])) for code in range(int(codes.max()) + 1)]
     if min(n_groups) < 2:
         raise NotApplicable("a label stands in fewer than two documents")
     splitter = StratifiedGroupKFold(min(FOLDS, *n_groups), shuffle=True, random_state=seed)
-    texts = np.array(texts, dtype=object)
-    probabilities = np.zeros((len(texts), len(n_groups)))
+    sentences = np.array(texts, dtype=object)
+    probabilities = np.zeros((len(sentences), len(n_groups)))
     folds = []
     with threadpool_limits(
         1
     ):  # on vectors this short more BLAS threads only wait for each other, and they change bits
-        for train, held_out in splitter.split(texts, codes, groups):
+        for train, held_out in splitter.split(sentences, codes, units):
             vectors = TfidfVectorizer(
                 ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"
             )
             model = OneVsRestClassifier(
                 LogisticRegression(C=10.0, solver="liblinear")
             )  # as good here as multinomial, and 20 times faster
-            model.fit(vectors.fit_transform(texts[train]), codes[train])
+            model.fit(vectors.fit_transform(sentences[train]), codes[train])
             if len(model.classes_) < len(n_groups):
                 raise NotApplicable(
                     "a label stands in so few documents that a fold would be judged without having learned it"
                 )
-            probabilities[held_out] = model.predict_proba(vectors.transform(texts[held_out]))
+            probabilities[held_out] = model.predict_proba(vectors.transform(sentences[held_out]))
             folds.append(held_out)
     return probabilities, folds

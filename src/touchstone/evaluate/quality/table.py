@@ -9,6 +9,8 @@ missing row. Does not decide what is good enough.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -246,7 +248,7 @@ def _against_gold(
             yield scope, "two_sample_auc", np.nan, f"fewer than {MIN_SENTENCES} sentences"
         else:
             sides = (gold_texts, theirs["patient_id"].tolist(), texts, ours["patient_id"].tolist())
-            yield scope, "two_sample_auc", *_or_note(lambda s=sides: two_sample_auc(*s, seed=seed))
+            yield scope, "two_sample_auc", *_or_note(partial(two_sample_auc, *sides, seed=seed))
 
 
 def _label_errors(
@@ -298,6 +300,7 @@ def _truth(
     if not known:
         yield ALL, "true_n", 0.0, "no adjudicated labels"
         return
+    assert truth is not None  # something is known
     true = indicators([truth[frame["example_id"].iloc[i]] for i in known], categories)
     given = indicators([sorted(labels[i]) for i in known], categories)
     table = score_table(from_indicators(true, given, ["all"] * len(known), categories))
@@ -328,14 +331,16 @@ def _round_trip(
         yield ALL, "round_trip_n", 0.0, "not labelled a second time"
         return
     again = [
-        set(second[name]) if has else set()
+        set(second[name]) if has and second is not None else set()
         for name, has in zip(frame["example_id"], asked, strict=True)
     ]
     for scope, mask in scopes.items():
         chosen = np.flatnonzero(mask & asked)
         if scope == ALL:
             kept = np.array([labels[i] == again[i] for i in chosen])
-            pair = [[tuple(sorted(side[i])) for i in chosen] for side in (labels, again)]
+            pair: list[list[Any]] = [
+                [tuple(sorted(side[i])) for i in chosen] for side in (labels, again)
+            ]
         else:
             given, repeated = (
                 [not names if scope == NONE else scope in names for names in side]

@@ -41,7 +41,7 @@ SPARE = (
     ("#9F9F9F", "h", "-."),
     ("#3F3F3F", "p", "-"),
 )
-STYLE: dict[str, Any] = {
+STYLE: Any = {  # of matplotlib's parameters, whose names are typed one by one
     "font.family": "sans-serif",
     "font.size": 8,
     "axes.titlesize": 8.5,
@@ -82,7 +82,7 @@ def save(
     bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells every table of every font
-    options = {
+    options: dict[str, Any] = {
         "pdf": {"metadata": {"CreationDate": None, "Producer": None, "Creator": None}},
         "png": {"dpi": 200, "metadata": {"Software": None}},
     }

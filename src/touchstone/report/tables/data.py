@@ -309,7 +309,7 @@ def _kappa_interval(
     given: dict[str, list], category: str, ids: tuple[str, ...], unit: list[str]
 ) -> tuple[float, float]:
     """Return the interval of Cohen's kappa over `unit`, averaged over pairs of annotators."""
-    views = []
+    views: list[list[Any]] = []
     for labels in given.values():
         if category == "label_set":
             views.append([tuple(sorted(names)) for names in labels])

@@ -32,7 +32,9 @@ def entry_of(scores: pd.DataFrame, cell: Cell, score: Score) -> Entry:
     row = scores.loc[key]
     compared = row["baseline_id"] not in ("", cell.run_id)
     runs = (cell.run_id, row["baseline_id"]) if compared else (cell.run_id,)
-    return Entry(*(row[name] for name in NUMBERS), mark=stars(row["p_holm"]), runs=runs)
+    value, low, high, change, change_low, change_high, p, p_holm = (row[name] for name in NUMBERS)
+    bounds = {"change_low": change_low, "change_high": change_high, "p": p, "p_holm": p_holm}
+    return Entry(value, low, high, change, mark=stars(p_holm), runs=runs, **bounds)
 
 
 def change_of(entry: Entry) -> Entry:

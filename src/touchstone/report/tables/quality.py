@@ -82,7 +82,7 @@ def generated(grid: Grid, stages: Sequence[str] = STAGES) -> list[Made]:
     digests = [name for _, name in used]
     runs = reading.generations(grid.store, digests, grid.cells[0].run.info.experiment_id)
     several = {stage for stage in stages if len([1 for other, _ in used if other == stage]) > 1}
-    out = []
+    out: list[Made] = []
     for (stage, name), cell in sorted(used.items(), key=lambda item: stages.index(item[0][0])):
         if (run := runs.get(name)) is None:
             continue
@@ -106,15 +106,15 @@ def training_gold(grid: Grid) -> tuple[pd.DataFrame, Cell | None, str]:
     is."""
     cells = [cell for cell in grid.cells if "gold" in cell.sources]
     best: tuple[pd.DataFrame, Cell | None] = (pd.DataFrame(), None)
-    for cell in {cell.axes["gold"]: cell for cell in reversed(cells)}.values():
-        frame = reading.examples(grid.store, cell.run, "datasets/training.parquet")
+    for one in {cell.axes["gold"]: cell for cell in reversed(cells)}.values():
+        frame = reading.examples(grid.store, one.run, "datasets/training.parquet")
         frame = (
             frame[(frame["source"] == "gold") & ~frame["example_id"].str.contains("#")]
             if len(frame)
             else frame
         )
         if len(frame) > len(best[0]):
-            best = (frame.reset_index(drop=True), cell)
+            best = (frame.reset_index(drop=True), one)
     frame, cell = best
     if len(frame) and not reading.withheld(frame):
         return frame, cell, ""
@@ -311,7 +311,9 @@ def _round_trip(store: Store, made: Made) -> dict[str, list[str]] | None:
         return None
     name = made.run.data.tags["touchstone.dataset"]
     for cell in reversed(
-        reading.search(store, **{KIND: "cell", "touchstone.generation.bronze": name})
+        reading.search(
+            store, **dict[str, Any]({KIND: "cell", "touchstone.generation.bronze": name})
+        )
     ):
         if again := cell.data.tags.get("touchstone.generation.round_trip"):
             runs = reading.generations(store, [again], made.run.info.experiment_id)
