@@ -716,7 +716,7 @@ def _score_own_metrics(
         low, high = own_metrics.interval_of(metric, predictions, seed=config.seed)
         named = {metric.name: value, f"{metric.name}_low": low, f"{metric.name}_high": high}
         values |= {name: number for name, number in named.items() if not np.isnan(number)}
-        row = {"scope": own_metrics.SCOPE, "category": "", "metric": metric.name, "value": value}
+        row = {"name": metric.name, "category": "", "metric": metric.name, "value": value}
         rows.append(row)
     if rows:
         tables["scores"] = pd.concat([tables["scores"], pd.DataFrame(rows)], ignore_index=True)

@@ -184,26 +184,26 @@ def test_a_mixture_is_worth_gold_between_the_sizes_whose_scores_enclose_it(curve
 
 
 def test_cells_that_differ_in_more_than_gold_size_have_curves_of_their_own():
-    store = made.empty_study("two_splits")
-    parent = made.log_sweep(store, "two_splits")
-    for split in (0, 1):
+    store = made.empty_study("two_learners")
+    parent = made.log_sweep(store, "two_learners")
+    for strength in (1.0, 2.0):
         for patients in (5, 20):
             asked = (
-                "study=two_splits",
+                "study=two_learners",
                 "task=ad_binary",
                 f"task.gold_patients={patients}",
-                f"task.split_seed={split}",
+                f"classifier.C={strength}",
                 "mixture=gold",
             )
-            made.log(store, parent, *asked, cache=made.cache(), skill=0.5 + split / 10)
-    first, second = curves(collect(store, "two_splits"))
+            made.log(store, parent, *asked, cache=made.cache(), skill=0.4 + strength / 10)
+    first, second = curves(collect(store, "two_learners"))
     assert {first.name, second.name} == {
-        "ad_binary tfidf_logreg task.split_seed=0",
-        "ad_binary tfidf_logreg task.split_seed=1",
+        "ad_binary tfidf_logreg C=1.0",
+        "ad_binary tfidf_logreg C=2.0",
     }
     for curve in (first, second):
         assert len(curve.gold) == 2
-        assert len({cell.config["task"]["split_seed"] for cell in curve.gold.values()}) == 1
+        assert len({cell.config["classifier"]["C"] for cell in curve.gold.values()}) == 1
 
 
 def test_the_curve_table_has_a_row_for_each_size_and_a_figure_with_bands(curve):

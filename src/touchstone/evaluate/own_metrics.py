@@ -30,7 +30,6 @@ KEY = "metrics"
 RESAMPLES = 500
 EXACT = 10  # 2 ** 9 swaps
 SWAPS = 999
-SCOPE = "own"  # of their rows in scores.csv
 
 
 @dataclass(frozen=True)

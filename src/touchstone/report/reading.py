@@ -73,7 +73,9 @@ def generations(
     experiment where several did."""
     made: dict[str, Run] = {}
     for digest in dict.fromkeys(digests):
-        runs = _finished(search(store, kind="generation", **dict[str, Any]({"touchstone.dataset": digest})))
+        runs = _finished(
+            search(store, kind="generation", **dict[str, Any]({"touchstone.dataset": digest}))
+        )
         if runs:
             made[digest] = max(
                 runs,
