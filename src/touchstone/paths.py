@@ -82,6 +82,29 @@ def path_of(uri: str) -> Path:
     return Path(unquote(urlsplit(uri).path)) if is_file_uri(uri) else Path(uri)
 
 
+def sqlite_uri(path: str | Path) -> str:
+    """Return the URI of an SQLite database, whose path is made absolute.
+
+    >>> sqlite_uri("/data/mein Ordner/50%?/mlflow.db")
+    'sqlite+pysqlite:////data/mein Ordner/50%25%3F/mlflow.db'
+
+    Named with its driver where something is escaped: MLflow makes the folder of a plain `sqlite:`
+    URI without unescaping it.
+    """
+    escaped = re.sub("[%?]", lambda found: quote(found[0]), os.path.abspath(path))
+    scheme = "sqlite" if escaped == os.path.abspath(path) else "sqlite+pysqlite"
+    return f"{scheme}:///{escaped}"
+
+
+def path_of_sqlite(uri: str) -> Path:
+    """Return the path of the database that an `sqlite:` URI names, as SQLAlchemy reads it.
+
+    >>> path_of_sqlite("sqlite+pysqlite:////data/50%25%3F/mlflow.db").as_posix()
+    '/data/50%?/mlflow.db'
+    """
+    return Path(unquote(uri.partition(":///")[2].partition("?")[0]))
+
+
 def is_file_uri(uri: str) -> bool:
     """Return whether a URI names a place on this machine's disks."""
     return uri.startswith("file:")
@@ -99,4 +122,8 @@ def file_name(name: str) -> str:
     'outside-62ca'
     """
     safe = re.sub(r"[^\w.+=-]+", "_", name, flags=re.ASCII).strip("._-")[:80]
-    return safe if safe == name else f"{safe or 'name'}-{sha256(name.encode()).hexdigest()[:4]}"
+    return (
+        safe
+        if safe and safe == name
+        else f"{safe or 'name'}-{sha256(name.encode()).hexdigest()[:4]}"
+    )

@@ -18,6 +18,7 @@ import os
 import random
 import re
 import shutil
+import socket
 import sqlite3
 import tempfile
 import time
@@ -27,6 +28,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
@@ -45,6 +47,7 @@ from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.pool import Pool
 
 from touchstone.errors import UserError
+from touchstone.paths import file_name, path_of, path_of_sqlite, sqlite_uri, uri_of
 
 log = logging.getLogger(__name__)
 for _name in ("mlflow.store.db.utils", "alembic", "mlflow.tracking.fluent"):
@@ -136,7 +139,7 @@ class Store:
 
 def default_uri(folder: str | Path) -> str:
     """Return the URI of the embedded store in `folder`."""
-    return f"sqlite:///{Path(folder).resolve() / 'mlflow.db'}"
+    return sqlite_uri(Path(folder).resolve() / "mlflow.db")
 
 
 def readable_uri(uri: str) -> str:
@@ -157,6 +160,14 @@ def open_store(uri: str | None, experiment: str, folder: str | Path) -> Store:
     UserError
         If the store cannot be reached or written.
     """
+    if not experiment.strip():
+        raise UserError("study= and tracking.experiment=: must be a name, not empty")
+    if uri is not None and "://" not in uri:
+        raise UserError(
+            f"tracking.uri={uri}: not a URI. Write http://HOST:PORT, postgresql://..., or "
+            "sqlite:////FOLDER/mlflow.db; null is the embedded store in paths.store"
+        )
+    _tell_of_a_silent_database(uri)
     folder = Path(folder).resolve()
     embedded = uri is None
     uri = default_uri(folder) if embedded else uri
@@ -170,7 +181,7 @@ def open_store(uri: str | None, experiment: str, folder: str | Path) -> Store:
             found = client.get_experiment_by_name(experiment)
             if found is None:
                 location = (
-                    (folder / "artifacts" / experiment).as_uri()
+                    uri_of(folder / "artifacts" / file_name(experiment))
                     if embedded or uri.startswith("sqlite")
                     else None
                 )
@@ -199,6 +210,23 @@ def open_store(uri: str | None, experiment: str, folder: str | Path) -> Store:
     return Store(client, uri, found.experiment_id, experiment, folder, found.artifact_location)
 
 
+def _tell_of_a_silent_database(uri: str | None) -> None:
+    """Say that a database server is waited for: MLflow tries it for two minutes without a word."""
+    parts = urlsplit(uri or "")
+    if parts.scheme.partition("+")[0] not in ("postgresql", "mysql", "mssql") or not parts.hostname:
+        return
+    port = parts.port or {"p": 5432, "m": 3306}[parts.scheme[0]]
+    try:
+        socket.create_connection((parts.hostname, port), timeout=5).close()
+    except OSError as error:
+        log.warning(
+            "the database at %s:%s does not answer (%s); waiting two minutes for it",
+            parts.hostname,
+            port,
+            error.strerror or error,
+        )
+
+
 def _create(database: Path) -> None:
     """Make an empty database where there is none: aside, then renamed."""
     if database.exists():
@@ -206,7 +234,7 @@ def _create(database: Path) -> None:
     aside = database.with_name("new-mlflow.db")
     for left in database.parent.glob("new-mlflow.db*"):
         left.unlink()
-    MlflowClient(tracking_uri=f"sqlite:///{aside}").search_experiments(max_results=1)
+    MlflowClient(tracking_uri=sqlite_uri(aside)).search_experiments(max_results=1)
     aside.replace(database)
 
 
@@ -224,15 +252,16 @@ def open_existing(where: str | Path) -> Store:
     """
     uri = str(where)
     folder = Path.cwd()
-    if "://" not in uri or uri.startswith("sqlite:"):
-        path = Path(uri.partition(":///")[2] or uri).expanduser().resolve()
+    if "://" not in uri or uri.startswith("sqlite"):
+        path = path_of_sqlite(uri) if uri.startswith("sqlite") and "://" in uri else Path(uri)
+        path = path.expanduser().resolve()
         path = path / "mlflow.db" if path.is_dir() else path
         if not path.is_file():
             raise UserError(
                 f"no tracking store in {where}; run a sweep first, or name the store: --store FOLDER_OR_URI"
             )
         _check_tables(path)
-        folder, uri = path.parent, f"sqlite:///{path}"
+        folder, uri = path.parent, sqlite_uri(path)
     try:
         with _less_patience():
             mlflow.set_tracking_uri(uri)
@@ -396,11 +425,11 @@ def artifacts(store: Store, run: Run) -> Path:
         return Path(
             mlflow.artifacts.download_artifacts(run_id=run.info.run_id, tracking_uri=store.uri)
         )
-    place = Path(uri.removeprefix("file://"))
+    place = path_of(uri)
     if place.exists():
         return place
     experiment = store.client.get_experiment(run.info.experiment_id).name
-    beside = store.folder / "artifacts" / experiment / run.info.run_id / "artifacts"
+    beside = store.folder / "artifacts" / file_name(experiment) / run.info.run_id / "artifacts"
     if not beside.exists():
         raise UserError(
             f"run {run.info.run_id}: its artefacts are neither at {place} nor at {beside}; send the artefact folder with the store"
@@ -521,7 +550,7 @@ def artifact_folder(store: Store, run_id: str) -> Iterator[Path]:
     """Give a folder whose files become the run's artefacts: in place where the store is a local
     one, else uploaded at the end."""
     if store.location.startswith("file:"):
-        folder = Path(store.location.removeprefix("file://")) / run_id / "artifacts"
+        folder = path_of(store.location) / run_id / "artifacts"
         folder.mkdir(parents=True, exist_ok=True)
         yield folder
         return
@@ -683,4 +712,4 @@ def delete_run(store: Store, run_id: str) -> None:
     location = store.client.get_run(run_id).info.artifact_uri
     store.client.delete_run(run_id)
     if location.startswith("file:"):
-        shutil.rmtree(location.removeprefix("file://"), ignore_errors=True)
+        shutil.rmtree(path_of(location), ignore_errors=True)

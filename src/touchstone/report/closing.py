@@ -199,8 +199,8 @@ def _way_out(store: Store, run: Run, said: set[str]) -> str:
     `said` holds is not said again."""
     command = run.data.tags.get(tracking.COMMAND, "")
     if run.data.tags.get(tracking.STATUS) == UNRECORDED:
-        words = [word for word in command.split() if not word.strip("'").startswith("llm=")]
-        return f"(not recorded). Export its requests: {' '.join(words)} llm=batch_file"
+        words = [word for word in shlex.split(command) if not word.startswith("llm=")]
+        return f"(not recorded). Export its requests: {shlex.join([*words, 'llm=batch_file'])}"
     why = run.data.tags.get(tracking.STATUS, run.info.status)
     if message := _message(store, run):
         message = message if message.startswith(why) else f"{why}: {message}"
@@ -280,4 +280,4 @@ def _serving(store: Store) -> str:
         if re.search(r"^ui:", makefile.read_text(errors="replace"), re.MULTILINE):
             return "make ui"
     uri = shlex.quote(tracking.readable_uri(store.uri))
-    return f"mlflow server --backend-store-uri {uri} --host 127.0.0.1 --port 5000"
+    return f"mlflow server --backend-store-uri {shlex.quote(uri)} --host 127.0.0.1 --port 5000"

@@ -20,6 +20,7 @@ import hydra
 from omegaconf import DictConfig
 
 from touchstone import schema
+from touchstone.commands import run_command
 from touchstone.errors import EstimateOnly, PendingRequests, UserError, no_such
 from touchstone.llm.secrets import refuse_pasted
 from touchstone.paths import conf_dir, conf_dirs, conf_file, conf_names
@@ -122,7 +123,8 @@ def _tell(error: BaseException, arguments: Sequence[str], debug: bool) -> None:
 
 
 def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
+    """Handle SIGTERM as a Ctrl-C: by whoever handles that now, so that calls in flight are awaited."""
+    signal.raise_signal(signal.SIGINT)
 
 
 def _one_value(argument: str) -> str:
@@ -324,7 +326,7 @@ def _explain_hydra(
         wrong = [value for value in values if options and value not in options]
         if wrong:
             return f"{found[0].split(chr(39))[1]}: {no_such(group, wrong[0], options)}"
-        return f"{group}={found[2]}: several values make a sweep; add -m: python run.py -m {' '.join(arguments)}"
+        return f"{group}={found[2]}: several values make a sweep; add -m: {run_command(['-m', *arguments])}"
     if (found := re.search(r"Error merging override (\S+)", text)) and (
         why := re.search(r"Value .* could not be converted to \w+", text)
     ):

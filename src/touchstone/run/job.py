@@ -23,6 +23,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from touchstone.configuration import checked, identity, own_code
+from touchstone.commands import run_command
 from touchstone.digest import digest, digest_file
 from touchstone.errors import UserError
 from touchstone.llm.secrets import refuse_secrets
@@ -75,7 +76,7 @@ def run_job(composed: DictConfig) -> float | None:
             refuse_secrets(config.llm)
             if parent is None and (grid := _grid_of_a_preset()):
                 raise UserError(
-                    f"a grid over {', '.join(grid)} needs -m: python run.py -m {' '.join(HydraConfig.get().overrides.task)}"
+                    f"a grid over {', '.join(grid)} needs -m: {run_command(['-m', *HydraConfig.get().overrides.task])}"
                 )
             key = cell_key(config)
             if (
@@ -346,11 +347,7 @@ def _as_yaml(plain: dict[str, Any]) -> str:
 
 def command() -> str:
     """Return the overrides of this job as a command line, for running it again."""
-    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
-    return "python run.py " + " ".join(
-        f"'{override}'" if any(c in override for c in " ,*()[]{}|") else override
-        for override in overrides
-    )
+    return run_command(HydraConfig.get().overrides.task if HydraConfig.initialized() else [])
 
 
 @lru_cache(maxsize=1)

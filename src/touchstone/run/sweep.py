@@ -12,7 +12,6 @@ so two sweeps in one store never touch each other. Does not run cells (cell.py).
 from __future__ import annotations
 
 import json
-import shlex
 import socket
 import sys
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, read_write
 
 from touchstone import locks as claims
+from touchstone.commands import override, run_command, value_of
 from touchstone.digest import digest
 from touchstone.errors import UserError
 
@@ -105,7 +105,7 @@ def _begin(config: DictConfig) -> None:
     tags = {
         tracking.FOLDER: str(folder.resolve()),
         tracking.HOST: socket.gethostname(),
-        tracking.COMMAND: "python run.py -m " + shlex.join(overrides),
+        tracking.COMMAND: run_command(["-m", *overrides]),
     }
     if (
         run_id is None
@@ -155,6 +155,13 @@ def _place(store: Store, config: DictConfig, key: str) -> tuple[Path, FileLock, 
                 f"hydra.sweep.dir={asked}: a sweep is running there; wait for it or stop it, or give another folder"
             )
         left = _read(asked)
+        if left and not _is_there(store, left["run_id"]):
+            if _current.resuming:
+                raise UserError(
+                    f"resume: run {left['run_id']} of the sweep in {asked} was deleted in the "
+                    "store; restore it there, or give its command without resume: a new sweep"
+                )
+            left = None
         same = left and (
             _current.resuming or left["key"] == key and _unfinished(store, left["run_id"])
         )
@@ -199,8 +206,19 @@ def _pin(config: DictConfig, folder: Path) -> None:
     configuration."""
     with read_write(config.hydra):
         config.hydra.sweep.dir = str(folder)
-        quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
-        config.hydra.overrides.hydra = [*config.hydra.overrides.hydra, f"{DIR_OVERRIDE}'{quoted}'"]
+        there = override("hydra.sweep.dir", str(folder))
+        config.hydra.overrides.hydra = [*config.hydra.overrides.hydra, there]
+
+
+def _is_there(store: Store, run_id: str) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return store.client.get_run(run_id).info.lifecycle_stage == "active"
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
 
 
 def _unfinished(store: Store, run_id: str) -> bool:
@@ -208,8 +226,11 @@ def _unfinished(store: Store, run_id: str) -> bool:
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
-    left = folder / PARENT_FILE
-    return json.loads(left.read_text()) if left.exists() else None
+    """Return what a sweep left in its folder, None where there is none or a full disk cut it."""
+    try:
+        return json.loads((folder / PARENT_FILE).read_text())
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return None
 
 
 def parent_of_this_job() -> Parent | None:
@@ -259,16 +280,13 @@ def resume_arguments(arguments: Sequence[str]) -> list[str]:
     if "resume" not in arguments:
         return arguments
     folder = next(
-        (
-            argument.partition("=")[2].strip("'\"")
-            for argument in arguments
-            if argument.startswith(DIR_OVERRIDE)
-        ),
+        (value_of(argument) for argument in arguments if argument.startswith(DIR_OVERRIDE)),
         None,
     )
     if folder is None:
         raise UserError(
-            "resume: name the folder of the sweep to resume: python run.py -m hydra.sweep.dir=multirun/DATE/TIME resume"
+            "resume: name the folder of the sweep to resume: "
+            + run_command(["-m", "hydra.sweep.dir=multirun/DATE/TIME", "resume"])
         )
     left = _read(Path(folder))
     if left is None:
@@ -352,7 +370,7 @@ def _close(store: Store, parent: Parent, failed: bool, interrupted: bool) -> int
             else "the sweep is not complete"
         )
         print(
-            f"{count}; this runs just what is missing: python run.py -m {shlex.quote(f'{DIR_OVERRIDE}{_current.folder}')} resume"
+            f"{count}; this runs just what is missing: {run_command(['-m', override('hydra.sweep.dir', str(_current.folder)), 'resume'])}"
         )
     return 0 if complete else 1
 
