@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 from touchstone.errors import UserError
+from touchstone.paths import file_name
 
 FORMATS = ("latex", "markdown", "csv", "html")  # by default
 OFFERED = ("latex", "markdown", "csv", "html", "xlsx", "docx", "screen")
@@ -87,7 +88,7 @@ def _run(arguments: argparse.Namespace) -> int:
         print(told)
     for file in files:
         if file.suffix in (".tex", ".md", ".html", ".json", ".xlsx", ".docx") and (
-            file.suffix != ".tex" or file.stem == grid.study
+            file.suffix != ".tex" or file.stem == file_name(grid.study)
         ):
             print(file)
     return 0

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from touchstone import plugins
 from touchstone.errors import UserError
+from touchstone.paths import file_name
 from touchstone.report.claims import claims_about, findings
 from touchstone.report.comparisons import compared
 from touchstone.report.figures import draw as figures
@@ -169,6 +170,10 @@ def figures_of(writer: Writer) -> Sequence[str] | None:
 def write(study: Study, folder: Path, formats: Sequence[str]) -> list[Path]:
     """Write the tables of a study in the given formats, the sidecar, and the figures that the
     formats show; return the files."""
+    # a study's name may hold what leaves the folder
+    tables = tuple(replace(table, name=file_name(table.name)) for table in study.tables)
+    grid = replace(study.grid, study=file_name(study.grid.study))
+    study = replace(study, grid=grid, tables=tables)
     folder.mkdir(parents=True, exist_ok=True)
     name = study.grid.study
     text = json.dumps(

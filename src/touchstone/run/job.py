@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from touchstone.configuration import checked, identity, own_code
 from touchstone.commands import run_command
+from touchstone.configuration import checked, identity, own_code
 from touchstone.digest import digest, digest_file
 from touchstone.errors import UserError
 from touchstone.llm.secrets import refuse_secrets

@@ -31,6 +31,7 @@ from touchstone.evaluate.metrics import safe
 from touchstone.evaluate.quality.distributions import ALL
 from touchstone.evaluate.quality.table import quality
 from touchstone.llm.guard import logged_id
+from touchstone.paths import path_of_sqlite
 from touchstone.report import reading
 from touchstone.report.figures import draw as figures
 from touchstone.report.grid import Cell, Grid, taxonomy
@@ -267,7 +268,7 @@ def _measured(
 def _keep(store: Store, made: Made, table: pd.DataFrame, stamp: str) -> None:
     """Write table, figure and metrics to the generation's run; a store that cannot be written
     (somebody sent it) stays as it is."""
-    if store.uri.startswith("sqlite") and not os.access(store.uri.partition(":///")[2], os.W_OK):
+    if store.uri.startswith("sqlite") and not os.access(path_of_sqlite(store.uri), os.W_OK):
         return
     run_id = made.run.info.run_id
     tracking.log_text(store, run_id, table.to_csv(index=False), TABLE)
