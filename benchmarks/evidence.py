@@ -110,7 +110,7 @@ def run(folder: Path, study: str, number: int, overrides: tuple[str, ...]) -> No
 def section(folder: Path, study: str, sweeps: tuple[tuple[str, ...], ...]) -> list[str]:
     """Return the tables and claims of a study, as the commands write them."""
     store = f"--store={folder / 'mlflow'}"
-    touchstone = [sys.executable, "-m", "touchstone.cli"]
+    touchstone = [sys.executable, "-m", "touchstone"]
     told = ["Commands:\n\n```"]
     told += [f"python run.py -m {' '.join(overrides)} study={study}" for overrides in sweeps]
     told += [f"touchstone table {study} --sweep all", f"touchstone claims {study} --sweep all"]
