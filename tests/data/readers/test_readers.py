@@ -104,7 +104,7 @@ def test_a_key_that_the_reader_does_not_read_is_refused(project, gold, message):
         (
             PoolFiles(reader="rest_of_train", path="notes.txt"),
             "^corpus.pool.path=notes.txt: corpus.pool.reader=rest_of_train does not read it. "
-            "It reads: candidates, max_notes$",
+            "It reads: candidates, max_notes, reserve$",
         ),
         (PoolFiles(reader="bio_tsv", path="notes.txt"), "not for this key. There are: .*notes"),
         (PoolFiles(reader="note", path="notes.txt"), "Did you mean notes.*rest_of_train"),
