@@ -180,7 +180,7 @@ def texts(files: Sequence[Path]) -> dict[str, str]:
     found = {}
     for file in files:
         tops = [
-            top.resolve() for top in (Path.cwd(), *FOLDERS) if file.is_relative_to(top.resolve())
+            top.resolve() for top in (*FOLDERS, Path.cwd()) if file.is_relative_to(top.resolve())
         ]
         top = tops[0] if tops else code_root(file).parent
         found[file.relative_to(top).as_posix()] = file.read_text(encoding="utf-8")

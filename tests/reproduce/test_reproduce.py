@@ -74,7 +74,7 @@ def test_another_seed_says_what_differs_and_what_drifted(finished):
         "config: seed 0 -> 5" in done.stdout
         and "data: the training set has another digest" in done.stdout
     )
-    assert "metric: macro f1" in done.stdout
+    assert "metric: macro_f1" in done.stdout
 
 
 def test_a_store_that_was_sent_is_read_from_where_it_lies(finished, tmp_path):

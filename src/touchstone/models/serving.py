@@ -12,6 +12,8 @@ from typing import Any
 
 import pandas as pd
 
+RENAMED = {"touchstone.models.linear": "touchstone.models.tfidf"}  # module then -> now
+
 
 class Loaded:
     """What MLflow calls: `predict` takes a DataFrame whose first column holds sentences, or a list
@@ -49,4 +51,11 @@ def save(estimator: Any, folder: Path) -> Path:
 def _load_pyfunc(path: str) -> Loaded:
     """MLflow's entry point."""
     with open(path, "rb") as handle:
-        return Loaded(pickle.load(handle))
+        return Loaded(_Unpickler(handle).load())
+
+
+class _Unpickler(pickle.Unpickler):
+    """Finds classes of models that were logged before their modules had today's names."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        return super().find_class(RENAMED.get(module, module), name)

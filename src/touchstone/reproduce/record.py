@@ -17,6 +17,8 @@ import pandas as pd
 import yaml
 
 from touchstone.errors import UserError
+from touchstone.evaluate.headline import SCORES, SINGLE
+from touchstone.evaluate.metrics import safe
 from touchstone.plugins import OWN_CODE
 
 
@@ -28,7 +30,7 @@ class Record:
     ----------
     name : the run's name; run_id : its id.
     config : the composed configuration as plain data.
-    scores : table of scope, category, metric, value.
+    scores : table of name, category, metric, value; names as in `evaluate.headline`.
     digests : context (training, dev, test) -> content digest.
     environment : python, platform, cpus, packages; `code` : digest of the package's files; `commit`
         : git commit or None.
@@ -94,11 +96,14 @@ def from_folder(folder: Path, name: str, run_id: str, tags: Mapping[str, str]) -
             f"run {run_id}: config.yaml holds ${{...}}, which a logged configuration never does; "
             "nothing was run"
         )
+    config = yaml.safe_load(text)
     return Record(
         name=name,
         run_id=run_id,
-        config=yaml.safe_load(text),
-        scores=scores_table((folder / "tables/scores.csv").read_text()),
+        config=config,
+        scores=scores_table(
+            (folder / "tables/scores.csv").read_text(), (config.get("task") or {}).get("kind", "")
+        ),
         digests={
             key.rpartition(".")[2]: value
             for key, value in tags.items()
@@ -132,6 +137,34 @@ def records_of(folder: Path) -> list[Record]:
     return records
 
 
-def scores_table(text: str) -> pd.DataFrame:
-    """Read a table of scores from the text of its CSV."""
-    return pd.read_csv(StringIO(text), keep_default_na=False, na_values={"value": [""]})
+def scores_table(text: str, kind: str) -> pd.DataFrame:
+    """Read a table of scores from the text of its CSV, one of an earlier version by the names that
+    this one gives them.
+
+    Parameters
+    ----------
+    kind : of the task. Earlier tables told scores apart by scope (macro, micro, weighted, category)
+        and metric; those that have no name now are left out.
+    """
+    table = pd.read_csv(
+        StringIO(text),
+        keep_default_na=False,
+        na_values={"value": [""]},
+        float_precision="round_trip",
+    )
+    if "name" in table:
+        return table
+    names = [
+        _name_of(kind, row.scope, row.category, row.metric) for row in table.itertuples(index=False)
+    ]
+    table = table.drop(columns="scope")
+    table.insert(0, "name", names)
+    return table[table["name"] != ""].reset_index(drop=True)
+
+
+def _name_of(kind: str, scope: str, category: str, metric: str) -> str:
+    if scope == "category":
+        of_its_own = kind not in SINGLE or metric == "support"
+        return f"{metric}/{safe(category)}" if of_its_own else ""
+    known = {(one.scope, one.metric): one.name for one in SCORES[kind] if one.view == "main"}
+    return known.get((scope, metric), "")

@@ -124,7 +124,7 @@ def run_again(
             record.name,
             "",
             result["config"],
-            scores_table(result["scores"]),
+            scores_table(result["scores"], result["config"]["task"]["kind"]),
             result["digests"],
             result["environment"],
             result["code"],
@@ -162,8 +162,9 @@ def scratch(cache: str | Path) -> Iterator[Path]:
 def compare(before: Record, after: Record) -> Verdict:
     """Compare two records of a cell.
 
-    Metrics are compared value for value (bit for bit), data by digest. What explains a difference
-    is listed whether or not there is one.
+    Metrics that both have are compared value for value (bit for bit), data by digest: a run of an
+    earlier version lacks the scores that came later. What explains a difference is listed whether
+    or not there is one.
     """
     drifted = []
     for context in sorted(set(before.digests) | set(after.digests)):
@@ -171,26 +172,31 @@ def compare(before: Record, after: Record) -> Verdict:
             drifted.append(
                 f"data: the {context} set has another digest ({_short(before.digests.get(context))} -> {_short(after.digests.get(context))})"
             )
-    index = ["scope", "category", "metric"]
-    both = before.scores.merge(after.scores, on=index, how="outer", suffixes=("_before", "_after"))
+    both = before.scores.merge(after.scores, on="name", how="inner", suffixes=("_before", "_after"))
     for row in both.itertuples(index=False):
         if row.value_before != row.value_after and not (
             pd.isna(row.value_before) and pd.isna(row.value_after)
         ):
-            what = " ".join(
-                part
-                for part in (row.scope if row.scope != "category" else "", row.category, row.metric)
-                if part
-            )
-            drifted.append(f"metric: {what} {row.value_before:.4f} -> {row.value_after:.4f}")
+            drifted.append(f"metric: {row.name} {row.value_before:.4f} -> {row.value_after:.4f}")
     return Verdict(tuple(drifted), tuple(_explanations(before, after)))
 
 
 def _explanations(before: Record, after: Record) -> list[str]:
+    from touchstone.configuration import upgraded
+
     lines = []
     ours = {"paths", "tracking", "study", "debug"}  # where things lie, not what is computed
-    for key, (old, new) in _changed(_flat(before.config, ours), _flat(after.config, ours)).items():
-        if key not in ("llm.backend", "llm.recording", "llm.estimate_only", "llm.budget_usd"):
+    was, now = _flat(upgraded(before.config), ours), _flat(after.config, ours)
+    later = sorted(set(now) - set(was))
+    if later:
+        lines.append(f"config: {len(later)} keys that the run's version had not, at their defaults")
+    for key, (old, new) in _changed(was, now).items():
+        if key not in later and key not in (
+            "llm.backend",
+            "llm.recording",
+            "llm.estimate_only",
+            "llm.budget_usd",
+        ):
             lines.append(f"config: {key} {old} -> {new}")
     if before.code != after.code:
         commit = (
