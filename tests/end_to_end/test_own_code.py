@@ -156,7 +156,7 @@ def test_all_four_were_used(cells):
         assert names == {"my_code.py", "readers/charts.py"}
         assert (mixture == "gold") == ("touchstone.generation" not in " ".join(cell.data.tags))
         assert list(scores) == ["name", "category", "metric", "value"]
-        quarantine = tracking.table(store, cell.info.run_id, "quarantine")
+        quarantine = reading.table(store, cell, "quarantine")
         assert quarantine.empty, "every request was answered by the function"
     by_rules, by_tfidf = (
         found["gold_bronze", name].data.metrics["test/macro_f1"]
