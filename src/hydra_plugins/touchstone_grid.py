@@ -8,6 +8,7 @@ a configuration names it as `hydra/sweeper`: other Hydra programs of the environ
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
@@ -26,3 +27,15 @@ class GridSweeper(BasicSweeper):
                 chosen.append(overrides)
                 seen.update(overrides)
         super().validate_batch_is_legal(chosen)
+
+    def get_job_batch(self) -> Sequence[Sequence[str]]:
+        """Return the next jobs; before the first, leave in the sweep's folder how many there are in
+        all, for the lines that cells print, and show their table on a terminal."""
+        if self.batch_index == 0:
+            from touchstone.run import live, places
+
+            assert self.config is not None and self.overrides is not None
+            folder = Path(str(self.config.hydra.sweep.dir))
+            places.note_cells(folder, [job for batch in self.overrides for job in batch])
+            live.start(folder, str(self.config.hydra.launcher._target_))
+        return super().get_job_batch()

@@ -373,5 +373,5 @@ def test_the_printed_link_opens_the_run_list_with_the_rows_of_the_sweep(sweep, t
             timeout=300,
         )
     for mixture in MIXTURES:
-        assert f"{mixture}|tfidf_logreg|guideline|s0" in page.stdout
+        assert f"{mixture} · tfidf_logreg · guideline" in page.stdout
     assert "macro_f1" in page.stdout

@@ -70,6 +70,13 @@ def basic(tmp_path_factory):
 LOCAL = ("hydra/launcher=local", "hydra.launcher.n_jobs=2")
 
 
+def wait_until_logged(running, folder, text):
+    """Wait until the log file of a cell holds a text: details are not on the screen."""
+    running.wait_until(
+        lambda: any(text in log.read_text() for log in folder.glob("multirun/*/*/*/console.log"))
+    )
+
+
 def test_local_gives_identical_bits_and_computes_shared_stages_once(basic, tmp_path):
     done = run(*GRID, *LOCAL, cwd=tmp_path)
     assert done.process.exitcode == 0 and "Warning" not in done.said(), done.said()
@@ -83,7 +90,7 @@ def test_a_local_worker_that_dies_costs_its_cell_and_resume_runs_it(basic, tmp_p
     running = start(*GRID, *LOCAL, cwd=tmp_path, hold_at="Launching 4 jobs")
     running.wait_until_held()
     running.go_on()
-    running.wait_until_said("training, 286 dev")
+    wait_until_logged(running, tmp_path, "training, 286 dev")
     psutil.Process(running.process.pid).children()[0].send_signal(signal.SIGKILL)
     assert running.wait() == 1
     assert "the process of a cell ended with SIGKILL; the others went on" in running.said()
@@ -102,7 +109,7 @@ def test_a_local_worker_that_dies_costs_its_cell_and_resume_runs_it(basic, tmp_p
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_a_local_sweep_that_is_ended_takes_its_workers_along_and_goes_on(basic, tmp_path, end):
     running = start(*GRID, *LOCAL, cwd=tmp_path)
-    running.wait_until_said("training, 286 dev")
+    wait_until_logged(running, tmp_path, "training, 286 dev")
     workers = psutil.Process(running.process.pid).children()
     os.kill(running.process.pid, end)
     assert running.wait() == {signal.SIGTERM: 130, signal.SIGKILL: -9}[end]

@@ -63,6 +63,10 @@ class Started:
         """Wait until it, or a process of its own, has printed a text."""
         self._wait_for(lambda: text in self.said())
 
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition holds."""
+        self._wait_for(condition)
+
     def go_on(self) -> None:
         os.kill(self.process.pid, signal.SIGCONT)
 

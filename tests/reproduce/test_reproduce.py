@@ -62,7 +62,9 @@ def test_a_finished_cell_comes_out_identical(finished):
     folder, _, cells = finished
     done = touchstone("reproduce", cells["gold_bronze"][:12], cwd=folder)
     assert (
-        done.returncode == 0 and "gold_bronze|tfidf_logreg|guideline|s0: identical" in done.stdout
+        done.returncode == 0
+        and "gold_bronze · gold of 3 · tfidf_logreg · guideline" in done.stdout
+        and ": identical" in done.stdout
     ), done.stdout + done.stderr
 
 

@@ -24,6 +24,7 @@ from touchstone.commands import run_command
 from touchstone.errors import EstimateOnly, PendingRequests, UserError, no_such
 from touchstone.llm.secrets import refuse_pasted
 from touchstone.paths import conf_dir, conf_dirs, conf_file, conf_names
+from touchstone.run import live
 from touchstone.run.conf_files import reading_conf
 
 kept_error: list[Exception] = []  # of a single run, from the job to main
@@ -104,6 +105,7 @@ def main(arguments: Sequence[str]) -> int:
         status, error = EXIT_ERROR, stop.__cause__
     except Exception as raised:  # noqa: BLE001 - the one place where errors are told
         status, error = EXIT_ERROR, raised
+    live.stop()
     if error is not None:
         _tell(error, arguments, debug)
     try:

@@ -20,15 +20,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from touchstone.commands import run_command
 from touchstone.configuration import checked, identity, own_code
 from touchstone.digest import digest, digest_file
-from touchstone.errors import UserError
+from touchstone.errors import EstimateOnly, MissingRecording, PendingRequests, UserError
 from touchstone.llm.secrets import refuse_secrets
 from touchstone.plugins import OWN_CODE
-from touchstone.ranges import bookkeeping_keys
+from touchstone.run import live, places
+from touchstone.run.names import (
+    cell_name,
+    classifier_name,
+    mixture_name,
+    run_name,
+    unit_of,
+    values_overridden,
+)
 from touchstone.schema import Config, asks_directly
 
 if TYPE_CHECKING:
@@ -91,7 +100,7 @@ def run_job(composed: DictConfig) -> float | None:
             return _run_cell(composed, config, store, key, None)
         with claims.claimed(sweep.lock_of_cell(store, parent.run_id, key), run_name(config)):
             if done := _finished(store, parent, key):
-                log.info("%s: finished before, not run again", run_name(config))
+                _tell(config, "finished before, not run again", 0.0)
                 return done.data.metrics.get(DEV_METRIC)
             return _run_cell(composed, config, store, key, parent)
 
@@ -137,7 +146,7 @@ def _run_cell(
             **_launched(parent),
         },
     )
-    with tracking.failing_clearly(store, run_id, restricted):
+    with tracking.failing_clearly(store, run_id, restricted), _told_if_missing(config, started):
         cell = pipeline.run_cell(config)
         uses_llm = bool(cell.generated)
         logbook.log_cell(
@@ -154,16 +163,35 @@ def _run_cell(
             restricted=restricted,
             pseudonyms=pseudonyms_of(config.paths.cache) if restricted else None,
         )
-    log.info(
-        "%s: %s %.3f on %d test sentences, %.1f s",
-        run_name(config),
-        main_score(config.task.kind).title,
-        cell.metrics.get("score", float("nan")),
-        cell.metrics["n_test"],
-        time.time() - started,
-    )
+    score = cell.metrics.get("score", float("nan"))
+    result = f"{main_score(config.task.kind).title} {score:.3f}"
+    _tell(config, result, time.time() - started, unit_of(cell.predictions))
     sweep.note_run(store, run_id)
     return cell.metrics.get(DEV_METRIC)
+
+
+def _tell(config: Config, result: str, seconds: float, unit: str = "") -> None:
+    """Tell in one line that this cell has ended, with its place in the sweep."""
+    hydra = HydraConfig.get() if HydraConfig.initialized() else None
+    folder = Path(hydra.sweep.dir) if hydra and hydra.mode == RunMode.MULTIRUN else None
+    grid = places.read_grid(folder) if folder else None
+    name = cell_name(config, grid.varying if grid else (), unit)
+    number = int(OmegaConf.select(hydra, "job.num", default=0) or 0) if folder else 0
+    places.tell(folder, number, name, result, seconds)
+    live.refresh()
+
+
+@contextmanager
+def _told_if_missing(config: Config, started: float) -> Iterator[None]:
+    """Tell a cell that could not be finished as one that has ended, and pass the error on."""
+    try:
+        yield
+    except (PendingRequests, EstimateOnly):
+        raise  # told at the end, with what is to be done
+    except Exception as error:
+        why = "not recorded" if isinstance(error, MissingRecording) else "failed"
+        _tell(config, why, time.time() - started)
+        raise
 
 
 def _finished(store: Store, parent: Parent, key: str) -> Run | None:
@@ -254,23 +282,6 @@ def cell_key(config: Config) -> str:
     return digest({**identity(config), "inputs": inputs, "code": code_digest()})
 
 
-def run_name(config: Config) -> str:
-    """Return `mixture|classifier|prompt|s0`, the row's name in the run list."""
-    return f"{mixture_name(config)}|{classifier_name(config)}|{config.prompt.name}|s{config.seed}"
-
-
-def mixture_name(config: Config) -> str:
-    """Return the row name of a cell in the tables: the mixture, or zero_shot where the LLM itself
-    is the classifier."""
-    return "zero_shot" if asks_directly(config) else config.mixture.name
-
-
-def classifier_name(config: Config) -> str:
-    """Return the classifier of a cell in the tables: the configured one, or llm where the LLM
-    itself is asked."""
-    return "llm" if asks_directly(config) else config.classifier.name
-
-
 def params(config: Config) -> dict[str, Any]:
     """Return the few parameters of the run list: the axes of the grid and the seeds; the whole
     config is an artefact."""
@@ -293,22 +304,7 @@ def params(config: Config) -> dict[str, Any]:
         "seed": config.seed,
         "seeds": config.seeds,
         "threads": config.threads,
-        **_values_overridden(),
-    }
-
-
-def _values_overridden() -> dict[str, str]:
-    """Return the values (not the choices of axes) that the command line sets for this job: what a
-    search varies, for its rows."""
-    overrides = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
-    pairs = (override.lstrip("+~").partition("=") for override in overrides)
-    own = ("task.gold_patients", "task.gold_sentences", "task.llm_test_sentences")
-    return {
-        key: value
-        for key, _, value in pairs
-        if "." in key
-        and key.split(".")[0] not in (*bookkeeping_keys(Config), "llm")
-        and key not in own
+        **values_overridden(),
     }
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, setup_globals
 
 from touchstone.errors import UserError
+from touchstone.run import live
 from touchstone.run.workers import side_by_side, visible_gpus
 
 log = logging.getLogger(__name__)
@@ -56,9 +57,10 @@ def launch(launcher: Any, jobs: Sequence[Sequence[str]], first: int) -> list[Job
         log.info("\t#%d : %s", number, " ".join(filter_overrides(overrides)))
 
     def run(number: int) -> JobReturn:
+        live.leave()
         return launcher.job(jobs[number], first + number)
 
-    answers = side_by_side(run, len(jobs), n_jobs, gpus)
+    answers = side_by_side(run, len(jobs), n_jobs, gpus, live.refresh)
     configure_log(hydra.hydra_logging, hydra.verbose)
     return [
         answer

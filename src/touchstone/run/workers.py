@@ -40,7 +40,11 @@ class _Worker:
 
 
 def side_by_side(
-    do: Callable[[int], Any], n_tasks: int, n_workers: int, gpus: Sequence[str] = ()
+    do: Callable[[int], Any],
+    n_tasks: int,
+    n_workers: int,
+    gpus: Sequence[str] = (),
+    answered: Callable[[], None] = lambda: None,
 ) -> list[Any]:
     """Return the answers of tasks 0 to n_tasks - 1, in their order.
 
@@ -50,6 +54,7 @@ def side_by_side(
     n_workers : tasks at a time, at least 1.
     gpus : as in CUDA_VISIBLE_DEVICES; a worker sees one of them, so no more workers than these are
         started. Empty leaves the variable as it is.
+    answered : called here after each answer.
 
     Returns
     -------
@@ -79,6 +84,7 @@ def side_by_side(
                     worker = _started(do, worker.gpu)
                     workers.append(worker)
                 _give(worker, next(left, None))
+                answered()
     finally:
         _end(workers)
     return answers
