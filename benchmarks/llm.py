@@ -155,8 +155,8 @@ def ours(url: str, folder: str, n: str) -> dict[str, float]:
 
     pandas.DataFrame({"a": ["b"]})  # imports the rest of pandas
 
+    from touchstone.llm.answers import loads
     from touchstone.llm.ask import ask
-    from touchstone.llm.parsing import loads
 
     asked, llm = requests(int(n)), config(url)
     return measured(
@@ -183,8 +183,8 @@ def hits(folder: str) -> dict[str, float]:
 
     import pandas  # noqa: F401
 
+    from touchstone.llm.answers import loads
     from touchstone.llm.ask import ask
-    from touchstone.llm.parsing import loads
     from touchstone.llm.store import Store, pack
 
     llm, asked = config("http://127.0.0.1:9/v1"), requests(N)

@@ -239,9 +239,12 @@ def test_a_request_that_is_not_recorded_names_its_digest_and_the_two_ways_to_get
 
 def test_one_missing_cell_does_not_lose_the_others(tmp_path):
     done = completed("-m", "mixture=gold,bronze", "generation.seed=1", cwd=tmp_path)
-    assert done.returncode == 1 and re.search(
-        r"missing: .*bronze\|tfidf_logreg\|guideline\|s0 .not recorded.", done.stdout
+    assert done.returncode == 1 and "[2/2] bronze · not recorded" in done.stdout
+    assert (
+        "1 of 2 cells is not recorded. Export all their requests: python run.py -m "
+        "mixture=gold,bronze generation.seed=1 llm=batch_file" in done.stdout
     )
+    assert "resume" not in done.stdout and not done.stderr, done.stderr
     store = tracking.open_store(None, "two_directions", tmp_path / "mlflow")
     states = {found.data.params["mixture"]: found.info.status for found in runs(store, "cell")}
     assert states == {"gold": "FINISHED", "bronze": "FAILED"}
@@ -342,7 +345,7 @@ def test_ten_hallmarks_are_learnt_from_two_hundred_abstracts(tmp_path):
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 def test_the_printed_link_opens_the_run_list_with_the_rows_of_the_sweep(sweep, tmp_path):
     folder, done, store = sweep
-    link = re.search(r"(/#/experiments/\S+viewStateShareKey=\w+)", done.stdout)[1]
+    link = re.search(r"(/#/experiments/\S+viewStateShareKey=\w{8})", done.stdout)[1]
     with serving(tmp_path / "server", store.uri) as server:
         shot = tmp_path / "ui.png"
         flags = [

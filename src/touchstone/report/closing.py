@@ -171,6 +171,10 @@ def show_sweep(store: Store, parent: str, runs: list[Run]) -> None:
     console = screen.console_of()
     _show(console, close(store, runs))
     failed = [run for run in runs if run.info.status != "FINISHED"]
+    if only_unrecorded(runs):
+        line = _export_all(store, parent, len(failed), len(runs))
+        console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+        failed = []
     said: set[str] = set()
     for run in failed[:MOST_FAILED]:
         task = run.data.params.get("task", "")
@@ -180,6 +184,23 @@ def show_sweep(store: Store, parent: str, runs: list[Run]) -> None:
         line = f"missing: {len(failed) - MOST_FAILED} more; each run says why in its error.txt"
         console.print(line, style="red", highlight=False)
     _where(console, store, parent, runs)
+
+
+def only_unrecorded(runs: Sequence[Run]) -> bool:
+    """Return whether a sweep lacks cells, and all of them for want of recorded answers."""
+    failed = [run for run in runs if run.info.status != "FINISHED"]
+    return bool(failed) and all(run.data.tags.get(tracking.STATUS) == UNRECORDED for run in failed)
+
+
+def _export_all(store: Store, parent: str, missing: int, total: int) -> str:
+    """Say in one line how the requests of all missing cells are exported."""
+    command = store.client.get_run(parent).data.tags.get(tracking.COMMAND, "")
+    words = [word for word in shlex.split(command) if not word.startswith("llm=")]
+    verb = "is" if missing == 1 else "are"
+    return (
+        f"{missing} of {total} cells {verb} not recorded. Export all their requests: "
+        f"{shlex.join([*words, 'llm=batch_file'])}"
+    )
 
 
 def show_single(store: Store, run_id: str | None) -> None:

@@ -80,7 +80,7 @@ def link(store: Store, parent: str | None, runs: Sequence[Run]) -> str:
         "viewMaximized": True,
     }
     packed = "deflate;" + base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
-    key = digest(state)
+    key = digest(state)[:8]  # a link that fits a line; another view under it is not to be expected
     store.client.set_experiment_tag(store.experiment_id, f"mlflow.sharedViewState.{key}", packed)
     path = f"/#/experiments/{store.experiment_id}/runs"
     return f"{path}?workflowType=machine_learning&viewStateShareKey={key}"

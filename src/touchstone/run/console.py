@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 
 from touchstone import schema
 from touchstone.commands import run_command
-from touchstone.errors import EstimateOnly, PendingRequests, UserError, no_such
+from touchstone.errors import EstimateOnly, MissingRecording, PendingRequests, UserError, no_such
 from touchstone.llm.secrets import refuse_pasted
 from touchstone.paths import conf_dir, conf_dirs, conf_file, conf_names
 from touchstone.run import live
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _interrupt)  # a scheduler's way to ask for an end: as Ctrl-C
     from touchstone.run import sweep  # light: mlflow is imported when a sweep starts
 
-    status, error = EXIT_ERROR, None
+    status, error, unrecorded = EXIT_ERROR, None, False
     kept_error.clear()
     try:
         refuse_pasted(arguments)
@@ -101,6 +101,9 @@ def main(arguments: Sequence[str]) -> int:
         status = EXIT_OK if not sweep.is_multirun() else EXIT_ERROR
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else EXIT_ERROR
+    except MissingRecording as stop:
+        status, error = EXIT_ERROR, None if sweep.is_multirun() else stop
+        unrecorded = True
     except sweep.Stopped as stop:
         status, error = EXIT_ERROR, stop.__cause__
     except Exception as raised:  # noqa: BLE001 - the one place where errors are told
@@ -110,7 +113,10 @@ def main(arguments: Sequence[str]) -> int:
         _tell(error, arguments, debug)
     try:
         return max(
-            status, sweep.close(failed=error is not None, interrupted=status == EXIT_INTERRUPTED)
+            status,
+            sweep.close(
+                failed=error is not None or unrecorded, interrupted=status == EXIT_INTERRUPTED
+            ),
         )
     except Exception as second:  # noqa: BLE001 - as above: the store cannot be written now
         _tell(second, arguments, debug)

@@ -363,7 +363,7 @@ def _close(store: Store, parent: Parent, failed: bool, interrupted: bool) -> int
         store, parent.run_id, "FINISHED" if complete else "KILLED" if interrupted else "FAILED"
     )
     closing.show_sweep(store, parent.run_id, runs)
-    if not complete:
+    if not complete and (interrupted or not closing.only_unrecorded(runs)):
         count = (
             f"{len(missing)} of {len(runs)} cells are missing"
             if missing and not interrupted
