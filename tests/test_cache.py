@@ -3,10 +3,13 @@ import multiprocessing
 import stat
 import time
 
+import pandas as pd
 import pytest
 
+import touchstone.cache
 from touchstone import cli
 from touchstone.cache import MARKER, cached, entries, prune, verify
+from touchstone.data.examples import examples, read_parquet
 from touchstone.errors import UserError
 
 
@@ -101,6 +104,73 @@ def test_verify_finds_what_was_changed_and_prune_removes_it(tmp_path):
         and prune(tmp_path) == 1
     )
     assert list(entries(tmp_path)) == []
+
+
+@pytest.mark.parametrize("bit", range(8))
+def test_one_flipped_bit_is_noticed_and_the_result_computed_again(tmp_path, caplog, bit):
+    """A flip that still loads: a digit becomes another digit or sign, never the stored value."""
+    get(tmp_path, {"a": 1}, lambda: 52)
+    _forget()
+    file = next(tmp_path.rglob("value.json"))
+    file.write_bytes(bytes([file.read_bytes()[0] ^ (1 << bit)]) + file.read_bytes()[1:])
+    assert get(tmp_path, {"a": 1}, lambda: 52) == (52, False)
+    assert "value.json has changed; computing it again" in caplog.text
+    _forget()
+    assert get(tmp_path, {"a": 1}, lambda: 0) == (52, True)
+
+
+def test_a_flipped_bit_in_cached_gold_changes_no_label(tmp_path):
+    """Three flipped bits in the plain pages of a Parquet file went into the scores unsaid."""
+    frame = examples(
+        {"example_id": f"e{n}", "text": f"sentence {n}", "source": "gold", "doc_id": "d",
+         "patient_id": "p", "split": "train", "origin": "o", "labels": ["a"]}
+        for n in range(50)
+    )  # fmt: skip
+
+    def gold():
+        return cached(tmp_path, "gold", {}, 1, lambda: frame, _write_frame, _read_frame)[0]
+
+    before = gold()
+    file = next(tmp_path.rglob("gold.parquet"))
+    whole = file.read_bytes()
+    for place in (whole.index(b"sentence 7"), len(whole) // 2, len(whole) - 20):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        _forget()
+        pd.testing.assert_frame_equal(gold(), before)
+        whole = file.read_bytes()
+
+
+def test_a_result_of_a_newer_format_is_one_clear_line_and_stays(tmp_path):
+    get(tmp_path, {"a": 1})
+    _forget()
+    marker = next(tmp_path.rglob(MARKER))
+    described = json.loads(marker.read_text())
+    marker.write_text(json.dumps({**described, "format": 2}))
+    with pytest.raises(UserError, match="format 2, written by a newer touchstone; .* format 1"):
+        get(tmp_path, {"a": 1})
+    marker.write_text(json.dumps({k: v for k, v in described.items() if k != "format"}))
+    assert get(tmp_path, {"a": 1}) == (1, True)  # as before results carried a format
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"files": 3}', "[" * 100_000, '{"files": {"x": 1}}'])
+def test_a_description_that_cannot_be_read_is_computed_again(tmp_path, text):
+    get(tmp_path, {"a": 1})
+    _forget()
+    next(tmp_path.rglob(MARKER)).write_text(text)
+    assert get(tmp_path, {"a": 1}, lambda: 2) == (2, False)
+
+
+def _forget():
+    """As a new process would be: nothing is remembered."""
+    touchstone.cache._remembered.clear()
+
+
+def _write_frame(frame, folder):
+    frame.to_parquet(folder / "gold.parquet", compression=None)
+
+
+def _read_frame(folder):
+    return read_parquet(folder / "gold.parquet")
 
 
 def test_an_unwritable_cache_is_one_clear_line(tmp_path):

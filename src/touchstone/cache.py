@@ -4,10 +4,10 @@ first.
 The key holds everything that can change the result: the stage's config, the digests of its inputs
 and a version that the stage's author raises with the code. A lock for each key lets one process
 compute while others that need the same wait; other keys never wait. A result is written aside and
-renamed when complete, so a killed process leaves nothing that could be taken for a result; one that
-a failing disk damaged is noticed when it cannot be read, and computed again. Small results are
-remembered by the process too: the cells of a sweep share them, and must not change them. Does not
-decide what is worth caching; the stages do.
+renamed when complete, so a killed process leaves nothing that could be taken for a result. The
+digest of each file is checked before it is read: what a failing disk changed, be it one bit, is
+computed again. Small results are remembered by the process too: the cells of a sweep share them,
+and must not change them. Does not decide what is worth caching; the stages do.
 """
 
 from __future__ import annotations
@@ -31,15 +31,12 @@ from touchstone.private import close_to_others, private_folder, private_umask, w
 
 T = TypeVar("T")
 MARKER = "stage.json"  # written last: a folder without it is not a result
-REMEMBERED, LARGEST = (
-    64 << 20,
-    8 << 20,
-)  # bytes on disk: of all results that a process remembers, and of one
+FORMAT = 1  # of the folder of a result and its marker, not of what a stage computes
+REMEMBERED, LARGEST = 64 << 20, 8 << 20  # bytes on disk: all that a process remembers, and one
 
 log = logging.getLogger(__name__)
-_remembered: OrderedDict[Path, tuple[int, int, Any]] = (
-    OrderedDict()
-)  # folder -> inode of the marker, size, value
+# folder -> inode of the marker, size, value
+_remembered: OrderedDict[Path, tuple[int, int, Any]] = OrderedDict()
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ def cached(
     Raises
     ------
     UserError
-        If the cache cannot be written.
+        If the cache cannot be written, or a newer version wrote the result.
     """
     name = digest({"stage": stage, "key": key, "version": version})[:32]
     place = Path(folder) / stage / name
@@ -113,14 +110,11 @@ def _read(place: Path, load: Callable[[Path], T]) -> tuple[T] | None:
     if place in _remembered and _remembered[place][0] == inode:
         _remembered.move_to_end(place)
         return (_remembered[place][2],)
-    try:
-        value = load(place)
-    except Exception:
-        if not (faults := _faults(place)):
-            raise
+    if faults := _faults(place):
         log.warning("%s/%s: %s; computing it again", place.parent.name, place.name[:8], faults[0])
         marker.unlink(missing_ok=True)
         return None
+    value = load(place)
     _remember(place, value)
     return (value,)
 
@@ -160,7 +154,8 @@ def prune(
     """
     if older_than_days is not None and not 0 <= older_than_days < float("inf"):
         raise UserError(
-            f"--older-than {older_than_days:g}: must be a number of days, at least 0; nothing was removed"
+            f"--older-than {older_than_days:g}: must be a number of days, at least 0; nothing was "
+            "removed"
         )
     limit = time.time() - older_than_days * 86_400 if older_than_days is not None else float("inf")
     doomed = [entry for entry in entries(folder, stage) if entry.used < limit]
@@ -183,15 +178,28 @@ def verify(folder: str | Path, stage: str | None = None) -> list[tuple[Entry, st
 
 
 def _faults(place: Path) -> list[str]:
-    """Return what is wrong with the files of a result."""
+    """Return what is wrong with the files of a result.
+
+    Raises
+    ------
+    UserError
+        If a newer version wrote it: it is left as it is.
+    """
     try:
-        stored = json.loads((place / MARKER).read_text())["files"]
-    except (ValueError, KeyError, OSError):
+        described = json.loads((place / MARKER).read_text())
+        stored, version = dict(described["files"]), int(described.get("format", FORMAT))
+    except (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError):
         return ["its description cannot be read"]
+    if version > FORMAT:
+        raise UserError(
+            f"the cache {place.parents[1]} holds results of format {version}, written by a newer "
+            f"touchstone; this one reads format {FORMAT}. Update touchstone, or set paths.cache to "
+            "another folder"
+        )
     faults = []
     for name, sha256 in stored.items():
         file = place / name
-        if not file.exists():
+        if not file.is_file():
             faults.append(f"{name} is gone")
         elif digest_file(file) != sha256:
             faults.append(f"{name} has changed")
@@ -205,7 +213,8 @@ def _told(folder: str | Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"cannot write the cache {folder}: {error.strerror}; set paths.cache to a folder with room that you own"
+            f"cannot write the cache {folder}: {error.strerror}; set paths.cache to a folder with "
+            "room that you own"
         ) from error
 
 
@@ -229,6 +238,7 @@ def _write(
     for file in files:
         file.chmod(0o600)
     described = {
+        "format": FORMAT,
         "stage": stage,
         "version": version,
         "key": json.loads(canonical(key)),
@@ -282,9 +292,9 @@ def _run_cli(arguments: Any) -> int:
         print(f"{len(wrong)} damaged of {len(list(entries(folder, stage)))} results")
         return 1 if wrong else 0
     for entry in entries(folder, stage):
-        print(
-            f"{entry.stage:<12} {entry.digest} {entry.size / 1e6:9.2f} MB  last used {time.strftime('%Y-%m-%d %H:%M', time.localtime(entry.used))}"
-        )
+        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
+        size = f"{entry.size / 1e6:9.2f} MB"
+        print(f"{entry.stage:<12} {entry.digest} {size}  last used {used}")
     return 0
 
 

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 
 from touchstone import __version__, commands, completion
 from touchstone.errors import no_such
+from touchstone.foreign_text import clean_log_lines, printable
 
 COMPLETING = "_ARGCOMPLETE"  # set by the shell that asks what may follow
 
@@ -94,9 +95,8 @@ def main(arguments: Sequence[str] | None = None, program: str = "touchstone run"
     arguments = [argument for argument in given if argument != "debug=true"]
     if arguments != given:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # the process that `reproduce` starts reads it too
-    logging.basicConfig(
-        format="%(message)s"
-    )  # warnings on stderr: that a server is waited for, say
+    logging.basicConfig(format="%(message)s")  # on stderr: that a server is waited for, say
+    clean_log_lines()
     try:
         return _run(arguments)
     except KeyboardInterrupt:
@@ -108,9 +108,8 @@ def main(arguments: Sequence[str] | None = None, program: str = "touchstone run"
         else:
             from touchstone.run.console import explain  # brings Hydra
 
-            print(
-                f"error: {re.sub(r'://[^/ @]+@', '://', explain(error))}", file=sys.stderr
-            )  # without user and password of a URI
+            text = re.sub(r"://[^/ @]+@", "://", explain(error))  # without user and password
+            print(f"error: {printable(text)}", file=sys.stderr)
         return 1
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import doctest
 import json
+import re
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -266,3 +268,23 @@ def test_segmentation_is_deterministic_and_collapses_white_space(text):
     assert segment(text) == segment(text)
     for sentence in sentences(text):
         assert sentence == " ".join(sentence.split()) != ""
+
+
+@pytest.mark.parametrize(
+    "mark", [".", "?", "!?", '."', "...) ", "abc.D", "1. ", "[**", "a.\t", "-\n"]
+)
+def test_time_grows_with_the_length_of_the_text(mark):
+    """20 kB of dots took half a minute."""
+    text = mark * (200_000 // len(mark))
+    started = time.process_time()
+    segment(text)
+    assert time.process_time() - started < 10
+
+
+@given(st.text(alphabet='.?!)" \nabX1]', max_size=60))
+def test_runs_of_marks_end_sentences_as_the_plain_expression_says(text):
+    """The bounded expression finds what the quadratic one found."""
+    plain = r"([.?!]+)([\"'”’)\]]*)(\s+)(?=(\S))|(?<=[a-z]{3}[a-z)])(\.)()()(?=([A-Z][a-z]))"
+    assert [(m.span(), m.groups()) for m in module.END.finditer(text)] == [
+        (m.span(), m.groups()) for m in re.finditer(plain, text)
+    ]

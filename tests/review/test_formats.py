@@ -191,3 +191,21 @@ def test_what_is_no_format_or_no_export_is_told(tmp_path):
     (tmp_path / "r.json").write_text('{"touchstone_review": "00000000"}')
     with pytest.raises(UserError, match=f"judgements of review 00000000, not {review.id}"):
         formats.read(tmp_path / "r.json", review)
+
+
+def test_a_sentence_in_a_csv_sheet_is_no_formula_and_comes_back(tmp_path):
+    frame = population()
+    frame["text"] = ["- no falls, " + text for text in frame["text"]]
+    review = draw(frame, kind="ner", categories={"falls": "Falls"}, definitions={}, n=12, seed=0)
+    path = tmp_path / "r.csv"
+    formats.write(review, path)
+    with path.open(encoding="utf-8-sig", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert all(row["text"].startswith("'- no falls") for row in rows)
+    rows[0]["marked"] = rows[0]["text"].replace("falls", "<falls>falls</falls>", 1)
+    with path.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.DictWriter(handle, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    spans = formats.read(path, review, "Ann")["spans"][0]
+    assert [(span["start"], span["end"]) for span in spans] == [(5, 10)]

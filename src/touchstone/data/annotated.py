@@ -13,7 +13,6 @@ Does not read files and does not split.
 from __future__ import annotations
 
 import logging
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from typing import Any
 
 import pandas as pd
 
+from touchstone.data import patterns
 from touchstone.data.examples import examples
 from touchstone.data.files import quoted
 from touchstone.data.labels import category_of, words_of
@@ -190,12 +190,8 @@ def patient_of(doc_id: str, files: GoldFiles) -> str:
     """
     if files.patient_pattern is None:
         return doc_id
-    try:
-        match = re.search(files.patient_pattern, doc_id)
-    except re.error as error:
-        raise UserError(
-            f"corpus.gold.patient_pattern: not a regular expression: {error}"
-        ) from error
+    key = "corpus.gold.patient_pattern"
+    match = patterns.search(patterns.compiled(files.patient_pattern, key), doc_id, key)
     if match is None or not match.groups() or not match[1]:
         raise UserError(
             f"corpus.gold.patient_pattern={files.patient_pattern}: names no patient in document "

@@ -10,8 +10,8 @@ import re
 
 import pandas as pd
 
+from touchstone.data import patterns
 from touchstone.data.segment import segment
-from touchstone.errors import UserError
 
 COLUMNS = ("example_id", "doc_id", "patient_id", "note_type", "text", "candidate")
 
@@ -31,8 +31,6 @@ def segment_notes(notes: pd.DataFrame, candidates: str | None) -> pd.DataFrame:
 
 def marked(sentences: pd.DataFrame, candidates: str | None) -> pd.DataFrame:
     """Return sentences with `candidate`, whether they match the regex `candidates`, case ignored."""
-    try:
-        pattern = re.compile(candidates or "", re.IGNORECASE)
-    except re.error as error:
-        raise UserError(f"corpus.pool.candidates: not a regular expression: {error}") from error
-    return sentences.assign(candidate=[bool(pattern.search(text)) for text in sentences["text"]])
+    key = "corpus.pool.candidates"
+    pattern = patterns.compiled(candidates or "", key, re.IGNORECASE)
+    return sentences.assign(candidate=patterns.searched(pattern, sentences["text"], key))

@@ -60,7 +60,10 @@ BULLET = re.compile(r"(?:[-*•·+#>=]|\(?[a-zA-Z0-9][)])\s")
 ITEM_LINES = 100  # how far above a list item the one before it may begin
 ITEM = re.compile(r"(\d{1,2})[.)]\s")
 # end of a word, terminators, closing quotes and brackets, white space, then what follows
-END = re.compile(r"([.?!]+)([\"'”’)\]]*)(\s+)(?=(\S))|(?<=[a-z]{3}[a-z)])(\.)()()(?=([A-Z][a-z]))")
+# (the first mark of a run begins it, and nothing is given back: linear for 20 kB of dots)
+END = re.compile(
+    r"(?<![.?!])([.?!]++)([\"'”’)\]]*+)(\s++)(?=(\S))|(?<=[a-z]{3}[a-z)])(\.)()()(?=([A-Z][a-z]))"
+)
 WORD_BEFORE = re.compile(r"[^\s(\[\"“'/,:;-]*\Z")
 PATIENT = re.compile(
     r"\d{1,3} ?(?:[MF]\b|yo\b|y/o|y\.o|-?years?-? ?old)"

@@ -469,10 +469,10 @@ def _as_response(line: Mapping[str, Any]) -> Response:
     return Response(
         key=line["key"],
         text=chat.clean(line["response"]),
-        finish_reason=line.get("finish_reason", "stop"),
-        model=line.get("served_model") or line.get("model", ""),
+        finish_reason=chat.word(line.get("finish_reason") or "stop"),
+        model=chat.word(line.get("served_model") or line.get("model")),
         usage=line.get("usage") or {},
-        fingerprint=line.get("fingerprint", ""),
+        fingerprint=chat.word(line.get("fingerprint")),
         latency_s=None,
         created=line.get("date", ""),
     )

@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 from touchstone import schema
 from touchstone.commands import run_command
 from touchstone.errors import EstimateOnly, MissingRecording, PendingRequests, UserError, no_such
+from touchstone.foreign_text import clean_log_lines, printable
 from touchstone.llm.secrets import refuse_pasted
 from touchstone.paths import conf_dir, conf_dirs, conf_file, conf_names
 from touchstone.run import live
@@ -73,6 +74,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing and exiting
     gc.set_threshold(*COLLECTED_AFTER)
+    clean_log_lines()
     signal.signal(signal.SIGTERM, _interrupt)  # a scheduler's way to ask for an end: as Ctrl-C
     from touchstone.run import sweep  # light: mlflow is imported when a sweep starts
 
@@ -127,7 +129,7 @@ def _tell(error: BaseException, arguments: Sequence[str], debug: bool) -> None:
     if debug:
         traceback.print_exception(error)
     else:
-        print(f"error: {explain(error, arguments)}", file=sys.stderr)
+        print(f"error: {printable(explain(error, arguments))}", file=sys.stderr)
 
 
 def _interrupt(*_: object) -> None:
@@ -198,6 +200,7 @@ def _refuse_empty_globs(arguments: Sequence[str]) -> None:
 def _job(composed: DictConfig):
     """What Hydra calls for each cell, in this process or in one of a launcher's."""
     gc.set_threshold(*COLLECTED_AFTER)
+    clean_log_lines()
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 

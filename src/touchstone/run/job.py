@@ -27,6 +27,7 @@ from touchstone.commands import run_command
 from touchstone.configuration import checked, identity, own_code
 from touchstone.digest import digest, digest_file
 from touchstone.errors import EstimateOnly, MissingRecording, PendingRequests, UserError
+from touchstone.foreign_text import clean_log_lines
 from touchstone.llm.secrets import refuse_secrets
 from touchstone.plugins import OWN_CODE
 from touchstone.run import live, places
@@ -67,6 +68,7 @@ def run_job(composed: DictConfig) -> float | None:
     from touchstone import tracking
     from touchstone.run import sweep
 
+    clean_log_lines()  # this may be a worker
     parent = sweep.parent_of_this_job()
     if parent is not None and not optimises() and not _fits(composed):
         log.info(

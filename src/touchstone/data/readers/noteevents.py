@@ -27,6 +27,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 from isal import igzip, isal_zlib
 
+from touchstone.data import patterns
 from touchstone.data.files import LONGEST_ID, check_header, listed, opened, quoted, rows
 from touchstone.data.readers.notes import COLUMNS, keep_pattern
 from touchstone.data.sampling import sample_patients
@@ -250,7 +251,8 @@ def _matches(texts: pa.Array, pattern: re.Pattern[str]) -> pa.Array:
 
 
 def _searched(texts: pa.Array, pattern: re.Pattern[str]) -> pa.Array:
-    return pa.array([pattern.search(text) is not None for text in texts.to_pylist()], pa.bool_())
+    found = patterns.searched(pattern, texts.to_pylist(), "corpus.pool.keep")
+    return pa.array(found, pa.bool_())
 
 
 def _once(frames: Iterator[pd.DataFrame], path: Path) -> Iterator[pd.DataFrame]:

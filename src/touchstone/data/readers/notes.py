@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from touchstone.data import patterns
 from touchstone.data.files import id_field, quoted, rows, text_field
 from touchstone.data.sampling import sample_patients
 from touchstone.errors import UserError
@@ -69,10 +70,7 @@ def keep_pattern(pool: PoolFiles) -> re.Pattern[str] | None:
     """Return the compiled `keep` filter, case ignored, or None if all notes are kept."""
     if pool.keep is None:
         return None
-    try:
-        return re.compile(pool.keep, re.IGNORECASE)
-    except re.error as error:
-        raise UserError(f"{KEY}keep: not a regular expression: {error}") from error
+    return patterns.compiled(pool.keep, KEY + "keep", re.IGNORECASE)
 
 
 def _kept(path: Path, pool: PoolFiles) -> Iterator[tuple[str, str, str, str]]:
@@ -96,5 +94,5 @@ def _kept(path: Path, pool: PoolFiles) -> Iterator[tuple[str, str, str, str]]:
             if pool.type_field
             else ""
         )
-        if pattern is None or pattern.search(text):
+        if pattern is None or patterns.search(pattern, text, KEY + "keep"):
             yield note, patient, kind.strip(), text

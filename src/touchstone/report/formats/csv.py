@@ -1,7 +1,8 @@
 """Tables as CSV: one file with a line for each number, in full, and one as people read it.
 
 NAME.csv has the columns of `CSV_COLUMNS`; NAME_wide.csv the rows and columns of the printed table,
-with low, high and change in columns of their own. Does not round what it stores.
+with low, high and change in columns of their own. Does not round what it stores. Text that a
+spreadsheet would take for a formula has an apostrophe before it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from touchstone.foreign_text import cell
 from touchstone.report.tables.layout import Table
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ def write(study: Study, folder: Path) -> list[Path]:
     files |= {f"{table.name}_wide.csv": wide(table) for table in study.tables}
     files["columns.csv"] = columns_table()
     for name, frame in files.items():
-        frame.to_csv(folder / name, index=False)
+        frame.rename(columns=cell).map(cell).to_csv(folder / name, index=False)
     return [folder / name for name in files]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from touchstone.foreign_text import markdown_cell, markdown_line
 from touchstone.report.tables.layout import Column, Entry, Row, Table
 
 if TYPE_CHECKING:
@@ -21,14 +22,14 @@ def write(study: Study, folder: Path) -> list[Path]:
 def markdown(table: Table) -> str:
     """Return the table as Markdown with title, caption and notes."""
     heads = [
-        *table.heads,
+        *map(markdown_cell, table.heads),
         *(
-            f"{column.group}: {column.title}" if column.group else column.title
+            markdown_cell(f"{column.group}: {column.title}" if column.group else column.title)
             for column in table.columns
         ),
     ]
     lines = [
-        f"### {table.title}",
+        f"### {markdown_line(table.title)}",
         "",
         _line(heads),
         _line(["---"] * len(table.heads) + ["---:"] * len(table.columns)),
@@ -42,22 +43,24 @@ def markdown(table: Table) -> str:
                 ]
             )
         )
-    lines += ["", table.caption, *(f"- {note}" for note in table.notes), ""]
+    notes = (f"- {markdown_line(note)}" for note in table.notes)
+    lines += ["", markdown_line(table.caption), *notes, ""]
     return "\n".join(lines)
 
 
 def _line(cells: list[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(cells) + " |"
 
 
 def _italic(label: str, row: Row) -> str:
+    label = markdown_cell(label)
     return f"*{label}*" if row.reference and label else label
 
 
 def _marked(entry: Entry | None, column: Column) -> str:
     if entry is None:
         return ""
-    text = entry.shown()
+    text = markdown_cell(entry.shown())
     text = (f"**{text}**" if entry.best else text) + entry.mark.replace("*", "\\*")
     second = entry.second(column.second)
     return f"{text} {second}" if second else text

@@ -16,8 +16,10 @@ import numpy as np
 from rich import box
 from rich import table as rich
 from rich.console import Console
+from rich.markup import escape
 from rich.measure import Measurement
 
+from touchstone.foreign_text import printable
 from touchstone.report.tables.layout import Column, Row, Table, labels_shown, slim
 
 if TYPE_CHECKING:
@@ -52,13 +54,13 @@ def show(console: Console, table: Table, notes: bool = True) -> None:
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = max(console.width, needed)  # nothing is cut where nobody looks at the width
     console.print(drawn)
-    for line in (table.caption, *table.notes) if notes else ():
+    for line in map(printable, (table.caption, *table.notes)) if notes else ():
         console.print(line, style="dim", markup=False, highlight=False)
 
 
 def _drawn(table: Table) -> rich.Table:
     drawn = rich.Table(
-        title=table.title,
+        title=_plain(table.title),
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
@@ -67,12 +69,14 @@ def _drawn(table: Table) -> rich.Table:
         collapse_padding=True,
     )
     for head in table.heads:
-        drawn.add_column(head, no_wrap=head == "Training data", overflow="fold")
+        drawn.add_column(_plain(head), no_wrap=head == "Training data", overflow="fold")
     for column in table.columns:
         for at, title in enumerate(_titles(column)):
             left = column.key.endswith("/change")
             above = f"{column.group}\n" if column.group and not at else ""
-            drawn.add_column(above + title, justify="left" if left else "right", no_wrap=True)
+            drawn.add_column(
+                _plain(above + title), justify="left" if left else "right", no_wrap=True
+            )
     for row, labels in zip(table.rows, labels_shown(table), strict=True):
         texts = [text for column in table.columns for text in _texts(row, column)]
         style = "dim" if row.reference else "red" if _without_numbers(row) else ""
@@ -97,7 +101,7 @@ def _texts(row: Row, column: Column) -> list[str]:
     if entry is None:
         return ["", ""] if wide else [""]
     if entry.word:  # it stands where there is room, below the interval
-        return ["", entry.word] if wide else [entry.word]
+        return ["", _plain(entry.word)] if wide else [_plain(entry.word)]
     text = f"[bold]{entry.shown()}[/bold]" if entry.best else entry.shown()
     if entry.mark:
         text += f" {entry.mark}"
@@ -114,5 +118,5 @@ def _without_numbers(row: Row) -> bool:
 
 
 def _plain(text: str) -> str:
-    """Return text that rich prints as it is: brackets are its markup."""
-    return text.replace("[", "\\[")
+    """Return text that rich prints as it is (brackets are its markup) and no terminal obeys."""
+    return escape(printable(text))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from touchstone.errors import UserError
+from touchstone.foreign_text import cell
 from touchstone.report.formats.csv import wide
 from touchstone.report.tables.layout import Table
 
@@ -51,21 +52,21 @@ def _sheet(sheet: Any, table: Table) -> None:
     from openpyxl.styles import Font
 
     frame = wide(table)
-    sheet.append([table.title])
+    sheet.append([cell(table.title)])
     sheet["A1"].font = Font(bold=True, size=13)
-    sheet.append([table.caption])
-    sheet.append(list(frame.columns))
-    for cell in sheet[3]:
-        cell.font = Font(bold=True)
+    sheet.append([cell(table.caption)])
+    sheet.append([cell(name) for name in frame.columns])
+    for head in sheet[3]:
+        head.font = Font(bold=True)
     for values, row in zip(frame.to_numpy(dtype=object), table.rows, strict=True):
-        sheet.append([_safe(None if pd.isna(value) else value) for value in values])
-        for cell in sheet[sheet.max_row]:
-            if isinstance(cell.value, float):
-                cell.number_format = "#,##0" if cell.value.is_integer() else "0.000"
+        sheet.append([cell(None if pd.isna(value) else value) for value in values])
+        for written in sheet[sheet.max_row]:
+            if isinstance(written.value, float):
+                written.number_format = "#,##0" if written.value.is_integer() else "0.000"
             if row.reference:
-                cell.font = Font(italic=True, color="808080")
+                written.font = Font(italic=True, color="808080")
     for note in table.notes:
-        sheet.append([_safe(note)])
+        sheet.append([cell(note)])
     sheet.freeze_panes = sheet.cell(row=4, column=len(table.heads) + 1)
     for number, name in enumerate(frame.columns, 1):
         letter = sheet.cell(row=3, column=number).column_letter
@@ -75,8 +76,3 @@ def _sheet(sheet: Any, table: Table) -> None:
 
 def _text(value: Any) -> bool:
     return isinstance(value, str)
-
-
-def _safe(value: Any) -> Any:
-    """Return a value that Excel does not take for a formula."""
-    return f"'{value}" if _text(value) and value[:1] in ("=", "+", "-", "@") else value

@@ -2,7 +2,8 @@
 
 Entities are marked in a copy of the text, <Disease>flu</Disease>, in the column marked; none
 there, or an unmarked copy, says that the sentence mentions none. XLSX needs
-the package openpyxl. Cells are written as text: a sentence that begins with "=" is no formula.
+the package openpyxl. A sentence that begins with "=" is no formula: in XLSX its cell is text, in CSV
+an apostrophe stands before it, which is taken off when the sheet is read.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from touchstone.errors import UserError
+from touchstone.foreign_text import cell, cell_text
 from touchstone.llm.marks import read_marks, write_marks
 from touchstone.llm.protocol import ParseError
 from touchstone.review.judgements import COLUMNS
@@ -37,7 +39,7 @@ def write_csv(review: Review, path: Path) -> list[Path]:
     with path.open("w", encoding="utf-8-sig", newline="") as handle:
         writer = csv.writer(handle)
         writer.writerow(columns(review))
-        writer.writerows(_lines(review))
+        writer.writerows([cell(value) for value in line] for line in _lines(review))
     return [path]
 
 
@@ -62,9 +64,9 @@ def write_xlsx(review: Review, path: Path) -> list[Path]:
     for line in _lines(review):
         row = sheet.max_row + 1
         for column, value in enumerate(line, start=1):
-            cell = sheet.cell(row=row, column=column, value=value)
-            cell.data_type = "s"  # text, whatever it begins with
-            cell.alignment = Alignment(wrap_text=True, vertical="top")
+            written = sheet.cell(row=row, column=column, value=value)
+            written.data_type = "s"  # text, whatever it begins with
+            written.alignment = Alignment(wrap_text=True, vertical="top")
     choices = book.create_sheet("labels")
     for name in [*review.categories, NONE]:
         title = review.categories.get(name, "no category")
@@ -150,7 +152,9 @@ def _read_lines(path: Path) -> Iterator[dict[str, str]]:
                 semicolons = sample.count(";") > sample.count(",")  # a European Excel's
                 for row in csv.DictReader(handle, delimiter=";" if semicolons else ","):
                     yield {
-                        str(k): v or "" for k, v in row.items() if isinstance(v, (str, type(None)))
+                        str(k): cell_text(v or "")
+                        for k, v in row.items()
+                        if isinstance(v, (str, type(None)))
                     }
         except UnicodeDecodeError as error:
             raise UserError(f'{path}: not UTF-8; save it as "CSV UTF-8", or as XLSX') from error
