@@ -280,11 +280,12 @@ def quality(
     """
     from touchstone.evaluate.quality.table import quality as measured
 
+    sentences, experts = _examples(frame, "bronze"), _examples(gold, "gold")
     if categories is None:
         categories = sorted(
             {one for part in (frame, gold) for row in part["labels"] for one in row}
         )
-    return measured(_examples(gold, "gold"), _examples(frame, "bronze"), categories)
+    return measured(experts, sentences, categories)
 
 
 def read_corpus(name: str, *overrides: str) -> pd.DataFrame:
