@@ -25,8 +25,7 @@ test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
 
 ui: $(STAMP)
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --backend-store-uri sqlite:///$(CURDIR)/mlflow/mlflow.db \
-		--host 127.0.0.1 --port $(or $(PORT),5000) --workers 1
+	$(BIN)/touchstone ui --port $(or $(PORT),5000)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

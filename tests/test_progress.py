@@ -6,7 +6,7 @@ import io
 import logging
 
 import touchstone.progress as module
-from touchstone.progress import progress
+from touchstone.progress import progress, working
 
 
 class Terminal(io.StringIO):
@@ -55,3 +55,17 @@ def test_turned_off_it_says_nothing(monkeypatch, caplog):
     ):
         done(1)
     assert terminal.getvalue() == "" and not caplog.records
+
+
+def test_work_of_seconds_shows_what_is_done_on_a_terminal_and_nothing_elsewhere(
+    monkeypatch, capsys
+):
+    with working("reading runs") as now:
+        now("scoring 20 cells")
+    assert capsys.readouterr() == ("", "")
+    terminal = Terminal()
+    monkeypatch.setattr(module.sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    with working("reading runs") as now:
+        now("scoring 20 cells")
+    assert "scoring 20 cells" in terminal.getvalue()

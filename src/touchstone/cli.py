@@ -30,6 +30,12 @@ COMMANDS = {
         "run cells of the grid: touchstone run -m mixture=gold,silver",
     ),
     "init": ("touchstone.run.init", "make a project of your own that runs at once"),
+    "list": ("touchstone.run.sweeps", "the sweeps of a store: id, study, date, cells, best"),
+    "ui": ("touchstone.run.ui", "show the results in a browser, with MLflow's page"),
+    "doctor": (
+        "touchstone.run.doctor",
+        "what is installed, reachable and there: environment, keys, data, store, cache",
+    ),
     "table": (
         "touchstone.report.command",
         "the paper's tables of a study, as LaTeX, Markdown, CSV and HTML",

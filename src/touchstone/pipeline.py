@@ -48,6 +48,7 @@ STAGES_REMEMBERED = (
 )
 
 log = logging.getLogger(__name__)
+screen = logging.getLogger("touchstone.console")  # what a person sees at once
 _stages: OrderedDict[str, Generated] = OrderedDict()
 
 
@@ -79,6 +80,16 @@ class Cell:
     model: Any
     warnings: tuple[str, ...] = field(default=())
     sites: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+
+
+def in_quarantine(generated: Generated) -> str:
+    """Return what a person is told of a stage some of whose answers could not be used."""
+    asked = int(generated.dataset.provenance["n_requests"])
+    lacking, count = len(generated.quarantine), len(generated.dataset)
+    return (
+        f"{generated.stage}: {count:,} generated; {lacking} of {asked} answers unreadable, "
+        "in the quarantine table"
+    )
 
 
 @dataclass(frozen=True)
@@ -211,6 +222,8 @@ def generate(
                 len(made[name].dataset),
                 "reused" if made[name].reused else "generated",
             )
+            if len(made[name].quarantine) and not made[name].reused:
+                screen.info("%s", in_quarantine(made[name]))
         except (PendingRequests, EstimateOnly) as stop:
             held.append(stop)
 

@@ -44,6 +44,27 @@ def progress(
 
 
 @contextmanager
+def working(label: str) -> Iterator[Callable[[str], None]]:
+    """Show on a terminal that work is under way, and for how long; yields a function that changes
+    the label. Nothing elsewhere: the work is of seconds, and its end is told.
+
+    Parameters
+    ----------
+    label : what is being done, e.g. `scoring 20 cells`.
+    """
+    if not sys.stderr.isatty():
+        yield lambda text: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(label, total=None)
+        yield lambda text: shown.update(task, description=text, refresh=True)
+
+
+@contextmanager
 def _bar(label: str, total: float, unit: str) -> Iterator[Callable[[float], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn

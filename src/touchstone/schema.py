@@ -485,6 +485,8 @@ class TrackingConfig:
     experiment: str = "two_directions"
     log_models: bool = True
     log_restricted_text: bool = False
+    # name in the model registry of a sweep's best cell, by test/score; null: none is registered
+    register: Optional[str] = None
 
 
 @dataclass

@@ -172,8 +172,10 @@ def log(
     cache: str,
     skill: float | None = None,
     restricted: bool = False,
+    model=None,
 ) -> str:
-    """Log one finished cell of the demo grid; return its run id."""
+    """Log one finished cell of the demo grid, with a model where one is given; return its run
+    id."""
     raw = composed(*overrides)
     config = configuration.checked(raw)
     gold, taxonomy = demo_gold(config.task.name, cache)
@@ -223,7 +225,7 @@ def log(
         }
         data["training"] = dataset(mixed.train, f"{config.corpus.name}/{name}")
         values["n_train"] = float(len(mixed.train))
-    cell = Cell(values, predictions, tables, data, used, None, ())
+    cell = Cell(values, predictions, tables, data, used, model, ())
     run_id = start(store, parent, config, overrides)
     files = {
         "config.yaml": OmegaConf.to_yaml(raw, resolve=True),
@@ -237,7 +239,9 @@ def log(
         files=files,
         prompt=prompt if used else None,
         with_text=not restricted,
-        with_model=False,
+        with_model=model is not None,
+        kind=kind,
+        taxonomy=taxonomy,
         restricted=restricted,
         pseudonyms=pseudonyms_of(cache) if restricted else None,
     )

@@ -203,10 +203,10 @@ def test_the_command_that_serves_the_results_fits_the_store(tmp_path, monkeypatc
         types.SimpleNamespace(uri=f"sqlite:///{folder}/{name}/mlflow.db")
         for name in ("mlflow", "elsewhere")
     )
-    served = f"mlflow server --backend-store-uri 'sqlite:///{folder}/mlflow/mlflow.db' --host 127.0.0.1 --port 5000"
-    assert closing._serving(own) == served
+    assert closing._serving(own) == "touchstone ui"
     (folder / "Makefile").write_text("run:\n\ttrue\n")
-    assert closing._serving(own) == served
+    assert closing._serving(own) == "touchstone ui"
     (folder / "Makefile").write_text("run:\n\ttrue\n\nui: $(STAMP)\n\ttrue\n")
     assert closing._serving(own) == "make ui"
-    assert closing._serving(other) == served.replace("/mlflow/", "/elsewhere/")
+    other_uri = f"'sqlite:///{folder}/elsewhere/mlflow.db'"
+    assert closing._serving(other) == f"touchstone ui --store {other_uri}"

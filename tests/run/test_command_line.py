@@ -7,6 +7,8 @@ import pytest
 from grid import ROOT, run
 from preloaded import completed
 
+from touchstone.paths import conf_names
+
 HEAVY = ("mlflow", "torch", "transformers", "sklearn", "pandas", "openai")
 
 
@@ -19,13 +21,21 @@ def test_importing_run_loads_nothing_heavy():
 def test_help_lists_every_axis_of_the_grid(tmp_path):
     done = run("--help", cwd=tmp_path)
     assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert len(lines) < 200 and max(map(len, lines)) <= 100 and "Hydra is" not in done.stdout
     for line in (
-        "mixture: bronze, gold,",
-        "classifier: ",
-        "prompt: guideline, guideline_fewshot, minimal",
-        "task: ad_binary",
+        "mixture: what the classifier learns from: gold, silver, bronze and together",
+        "  gold                      Trains on expert labels",
+        "  minimal            Category names only: what does the LLM know by itself?",
+        "hydra/launcher: where cells run",
+        "  python run.py -m mixture=gold,gold_silver,gold_bronze",
     ):
-        assert line in done.stdout
+        assert line in lines
+    assert done.stdout.count("\n  # ") == 6, "six examples"
+    for axis in ("task", "mixture", "classifier", "prompt", "llm", "experiment"):
+        for name in conf_names(axis):
+            (said,) = [line for line in lines if line.startswith(f"  {name} ")][:1]
+            assert len(said.split()) > 2, f"{axis}/{name}.yaml does not say what it is"
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,17 @@ import logging
 import time
 
 import pytest
+import report_store as made
 from rich.console import Console
 
+from touchstone.data.examples import examples
+from touchstone.generate.prompts import prompt_of
+from touchstone.pipeline import in_quarantine
 from touchstone.run import live, places
 from touchstone.run.conf_files import composed
 from touchstone.run.names import cell_name, run_name
 from touchstone.run.screen_log import ForPeople, Plain
+from touchstone.taxonomy import taxonomy_of
 
 JOBS = [
     [f"mixture={mixture}", f"task.gold_patients={patients}", "seeds=3"]
@@ -61,6 +66,13 @@ def test_cells_of_an_earlier_launch_do_not_count_as_ended_in_this_one(tmp_path):
     grid = places.note_cells(tmp_path, JOBS)
     assert len(places.read_ended(tmp_path)) == 1
     assert places.read_ended(tmp_path, grid.started) == []
+
+
+def test_a_line_that_a_killed_cell_left_half_written_is_passed_over(tmp_path):
+    places.note_cells(tmp_path, JOBS)
+    (tmp_path / places.ENDED).write_text('{"number": 0, "na\n')
+    places.tell(tmp_path, 1, "gold", "macro F1 0.1", 1.0)
+    assert [ended.number for ended in places.read_ended(tmp_path)] == [1]
 
 
 def test_the_table_has_a_row_for_each_cell_and_its_result_once_it_has_ended(tmp_path):
@@ -125,3 +137,23 @@ def drawn(table):
     screen = io.StringIO()
     Console(file=screen, width=100).print(table)
     return screen.getvalue()
+
+
+def test_a_generation_with_unreadable_answers_is_told_with_its_counts():
+    config = checked("mixture=bronze")
+    prompt = prompt_of(config.prompt, taxonomy_of(config.taxonomy), config.task.kind)
+    rows = [
+        {
+            "example_id": f"b/{number}",
+            "text": f"He forgets {number} names.",
+            "labels": [],
+            "source": "bronze",
+            "doc_id": "request-0",
+            "patient_id": "request-0",
+        }
+        for number in range(1200)
+    ]
+    generated = made.made("bronze", examples(rows), prompt)
+    assert in_quarantine(generated) == (
+        "bronze: 1,200 generated; 1 of 7 answers unreadable, in the quarantine table"
+    )

@@ -36,6 +36,7 @@ AXES = ("task", "mixture", "classifier", "prompt", "llm", "gold_patients", "gold
 SCORE = "test/score"
 MOST_FAILED = 12  # cells told one by one
 LONGEST_MESSAGE = 200  # characters of a failure's message
+PORT_FILE, PORT = "ui.port", "5000"  # where `touchstone ui` leaves its port, and its default
 UNRECORDED = "MissingRecording"  # status of a run whose requests are in no recording
 # Column of results.csv -> column of `comparisons.compared`; on a cell's run they are test/...
 COMPARED = {
@@ -284,7 +285,7 @@ def _show_plain(console: Console, results: pd.DataFrame) -> None:
 def _where(console: Console, store: Store, parent: str | None, runs: Sequence[Run]) -> None:
     link = runlist.link(store, parent, runs)
     uri = tracking.readable_uri(store.uri)
-    host = store.uri if store.uri.startswith("http") else "http://127.0.0.1:5000"
+    host = store.uri if store.uri.startswith("http") else f"http://127.0.0.1:{_port(store)}"
     how = "" if store.uri.startswith("http") else f"{_serving(store)}, then "
     for line in (
         f"Results: {uri} (experiment {store.experiment})",
@@ -300,5 +301,14 @@ def _serving(store: Store) -> str:
     if store.uri == f"sqlite:///{Path.cwd() / 'mlflow' / 'mlflow.db'}" and makefile.is_file():
         if re.search(r"^ui:", makefile.read_text(errors="replace"), re.MULTILINE):
             return "make ui"
-    uri = shlex.quote(tracking.readable_uri(store.uri))
-    return f"mlflow server --backend-store-uri {shlex.quote(uri)} --host 127.0.0.1 --port 5000"
+    if store.uri == f"sqlite:///{Path.cwd() / 'mlflow' / 'mlflow.db'}":
+        return "touchstone ui"
+    return f"touchstone ui --store {shlex.quote(tracking.readable_uri(store.uri))}"
+
+
+def _port(store: Store) -> str:
+    """Return the port that `touchstone ui` or `make ui` was last given for a store."""
+    try:
+        return (Path(store.folder) / PORT_FILE).read_text(encoding="utf-8").strip() or PORT
+    except OSError:
+        return PORT

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from touchstone.errors import UserError
 from touchstone.paths import file_name
+from touchstone.progress import working
 
 FORMATS = ("latex", "markdown", "csv", "html")  # by default
 OFFERED = ("latex", "markdown", "csv", "html", "xlsx", "docx", "screen")
@@ -73,8 +74,10 @@ def _run(arguments: argparse.Namespace) -> int:
     drawn = any(kinds is not None for kinds in shown)
     if arguments.figures is not None:
         drawn = arguments.figures
-    grid = collect(tracking.open_existing(arguments.store), arguments.study, arguments.sweep)
-    study = study_of(grid, with_figures=drawn, encoder=arguments.map)
+    with working(f"reading the runs of {arguments.study}") as now:
+        grid = collect(tracking.open_existing(arguments.store), arguments.study, arguments.sweep)
+        now(f"scoring {len(grid.cells)} cells")
+        study = study_of(grid, with_figures=drawn, encoder=arguments.map)
     try:
         files = write(study, Path(arguments.out), formats)
     except OSError as error:

@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from touchstone.errors import UserError
+from touchstone.progress import working
 
 
 def add_cli(subparsers) -> None:
@@ -46,9 +47,11 @@ def _run(arguments: argparse.Namespace) -> int:
     from touchstone.report.tables.captions import missing_notes
 
     store = tracking.open_existing(arguments.store)
-    parent, runs = sweep_of(store, arguments.sweep)
-    grid = grid_of(store, parent.data.tags.get(tracking.STUDY, "study"), [parent], runs)
-    text, study = report(grid, parent, encoder=arguments.map)
+    with working("reading the runs of the sweep") as now:
+        parent, runs = sweep_of(store, arguments.sweep)
+        grid = grid_of(store, parent.data.tags.get(tracking.STUDY, "study"), [parent], runs)
+        now(f"scoring {len(grid.cells)} cells and drawing their figures")
+        text, study = report(grid, parent, encoder=arguments.map)
     out = Path(arguments.out or f"out/report-{parent.info.run_id[:8]}.html")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

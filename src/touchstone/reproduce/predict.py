@@ -33,6 +33,11 @@ from touchstone.taxonomy import Taxonomy, taxonomy_of
 FORMATS = ("csv", "jsonl", "brat")
 Span = dict[str, Any]
 
+NO_MODEL = (
+    "run {}: has no logged model. Models of restricted corpora and of the LLM asked directly are "
+    "not logged (a vocabulary is text): tracking.log_restricted_text=true"
+)
+
 
 @dataclass(frozen=True)
 class Sentence:
@@ -250,12 +255,13 @@ def loaded(store: str, run_id: str) -> tuple[Any, Taxonomy, str]:
     opened = tracking.open_existing(store)
     mlflow.set_tracking_uri(opened.uri)
     try:
-        model = mlflow.pyfunc.load_model(f"runs:/{record.run_id}/model")
+        outputs = opened.client.get_run(record.run_id).outputs
+        (logged,) = outputs.model_outputs if outputs else ()
+        model = mlflow.pyfunc.load_model(f"models:/{logged.model_id}")
+    except ValueError:
+        raise UserError(NO_MODEL.format(record.run_id)) from None
     except mlflow.exceptions.MlflowException:
-        raise UserError(
-            f"run {record.run_id}: has no logged model. Models of restricted corpora and of the LLM "
-            "asked directly are not logged (a vocabulary is text): tracking.log_restricted_text=true"
-        ) from None
+        raise UserError(NO_MODEL.format(record.run_id)) from None
     config = OmegaConf.merge(OmegaConf.structured(TaxonomyConfig), record.config["taxonomy"])
     taxonomy = taxonomy_of(OmegaConf.to_object(config))  # type: ignore[arg-type]
     return model.get_raw_model(), taxonomy, record.config["task"]["kind"]

@@ -27,6 +27,7 @@ from touchstone.llm.secrets import refuse_pasted
 from touchstone.paths import conf_dir, conf_dirs, conf_file, conf_names
 from touchstone.run import live
 from touchstone.run.conf_files import reading_conf
+from touchstone.run.help_text import help_text
 
 kept_error: list[Exception] = []  # of a single run, from the job to main
 
@@ -69,6 +70,9 @@ INFOS = (
 def main(arguments: Sequence[str]) -> int:
     """Run Hydra with `arguments` and return the exit status: 0, 1 after an error, 130 after
     Ctrl-C."""
+    if "--help" in arguments or "-h" in arguments:
+        print(help_text())
+        return EXIT_OK
     debug = os.environ.get("HYDRA_FULL_ERROR") == "1" or any(
         argument.replace(" ", "").lower() == "debug=true" for argument in arguments
     )

@@ -162,13 +162,15 @@ def _run_cell(
             else None,
             with_text=not restricted or config.tracking.log_restricted_text,
             with_model=config.tracking.log_models,
+            kind=config.task.kind,
+            taxonomy=taxonomy_of(config.taxonomy),
             restricted=restricted,
             pseudonyms=pseudonyms_of(config.paths.cache) if restricted else None,
         )
     score = cell.metrics.get("score", float("nan"))
     result = f"{main_score(config.task.kind).title} {score:.3f}"
     _tell(config, result, time.time() - started, unit_of(cell.predictions))
-    sweep.note_run(store, run_id)
+    sweep.note_run(store, run_id, config.tracking.register)
     return cell.metrics.get(DEV_METRIC)
 
 

@@ -9,24 +9,16 @@ end sweeps (tracking.py).
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import mlflow
-import pandas as pd
 from filelock import FileLock
-from mlflow.data.code_dataset_source import CodeDatasetSource
-from mlflow.entities import DatasetInput, InputTag, RunTag
+from mlflow.entities import Metric, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracing.constant import TraceTagKey
-from mlflow.utils import environment
 
-from touchstone.data.examples import Dataset
 from touchstone.digest import digest
 from touchstone.generate.prompts import Prompt
 from touchstone.generate.stages import Generated
@@ -34,7 +26,11 @@ from touchstone.llm.guard import publishable
 from touchstone.llm.usage import Usage
 from touchstone.pipeline import Cell
 from touchstone.pseudonyms import NOT_SHOWN, Pseudonyms
+from touchstone.run import inputs
+from touchstone.run.logged_models import log_model
+from touchstone.run.served import Served
 from touchstone.svg import confusion_svg
+from touchstone.taxonomy import Taxonomy
 from touchstone.tracking import (
     KIND,
     STATUS,
@@ -46,6 +42,15 @@ from touchstone.tracking import (
     start_run,
     supersede,
 )
+
+# generation stage -> templates of the prompt that it asks with, beside `system`
+TEMPLATES = {
+    "silver": ("data_to_label",),
+    "zero_shot": ("data_to_label",),
+    "round_trip": ("data_to_label",),
+    "bronze": ("label_to_data",),
+    "entity_list": ("entity_list",),
+}
 
 # What this process has found in the store or put there: neither disappears from it while a sweep
 # runs.
@@ -62,6 +67,8 @@ def log_cell(
     prompt: Prompt | None,
     with_text: bool,
     with_model: bool,
+    kind: str = "",
+    taxonomy: Taxonomy | None = None,
     restricted: bool,
     pseudonyms: Pseudonyms | None,
 ) -> None:
@@ -75,6 +82,7 @@ def log_cell(
     pseudonyms : the key of those digests; None only with_text.
     with_model : whether the classifier is logged; never without with_text, since a vocabulary is
         text.
+    kind, taxonomy : of the task; what the model predicts is named by them.
     restricted : a note on the run.
     """
     with artifact_folder(store, run_id) as folder:
@@ -95,6 +103,13 @@ def log_cell(
             publishable(data.frame, with_text, pseudonyms).to_parquet(
                 folder / "datasets" / f"{context}.parquet", index=False
             )
+        tables = {
+            f"tables/{name}.json": publishable(cell.tables[name], with_text, pseudonyms)
+            for name in ("composition", "quarantine")
+            if name in cell.tables
+        }
+        tables["predictions.json"] = publishable(cell.predictions, with_text, pseudonyms)
+        shown = inputs.write_tables(folder, tables)
         if cell.generated:
             _write(folder / "prompts" / "example.md", _messages(cell.generated, with_text))
         if "confusion" in cell.tables:
@@ -109,16 +124,44 @@ def log_cell(
             pseudonyms=pseudonyms,
         )
     store.client.log_inputs(
-        run_id, [_input(data, context) for context, data in cell.datasets.items()]
+        run_id,
+        [
+            inputs.described(data, context, _uri(store, run_id, f"datasets/{context}.parquet"))
+            for context, data in cell.datasets.items()
+        ],
     )
-    if with_model and with_text and cell.model is not None:
-        _log_model(store, run_id, cell.model)
+    numbers = entries(_numbers(cell))
+    if with_model and with_text and cell.model is not None and taxonomy is not None:
+        name = store.client.get_run(run_id).info.run_name
+        model_id = log_model(store, run_id, name, Served(cell.model, kind, taxonomy))
+        numbers = _of_model(numbers, model_id, cell)
+    used = [made.stage for made in cell.generated]
     tags = [
         RunTag(name, value[:5000])
-        for name, value in (_tags(cell, restricted) | _prompt_links(store, prompt)).items()
+        for name, value in (
+            _tags(cell, restricted) | shown | _prompt_links(store, prompt, used)
+        ).items()
     ]
-    store.client.log_batch(run_id, metrics=entries(_numbers(cell)), tags=tags)
+    store.client.log_batch(run_id, metrics=numbers, tags=tags)
     end_run(store, run_id, "FINISHED")
+
+
+def _uri(store: Store, run_id: str, path: str) -> str:
+    return f"{store.location}/{run_id}/artifacts/{path}"
+
+
+def _of_model(numbers: list[Metric], model_id: str, cell: Cell) -> list[Metric]:
+    """Return the metrics with the model that earned those on the test set, and that set."""
+    test = cell.datasets.get("test")
+    place = (
+        {"dataset_name": test.name, "dataset_digest": test.digest[: inputs.DIGEST]} if test else {}
+    )
+    return [
+        Metric(one.key, one.value, one.timestamp, one.step, model_id=model_id, **place)
+        if one.key.startswith("test/")
+        else one
+        for one in numbers
+    ]
 
 
 def at_sites(cell: Cell) -> dict[str, Any]:
@@ -169,6 +212,11 @@ def log_generation(
                 folder / "quarantine.csv",
                 publishable(generated.quarantine, with_text, pseudonyms).to_csv(index=False),
             )
+            tables = {
+                "examples.json": publishable(made.frame, with_text, pseudonyms),
+                "quarantine.json": publishable(generated.quarantine, with_text, pseudonyms),
+            }
+            shown = inputs.write_tables(folder, tables)
             _write(folder / "prompt.md", _messages((generated,), with_text))
             keys = made.provenance.get("answer_keys", [])
             if not with_text and pseudonyms is not None:
@@ -178,9 +226,13 @@ def log_generation(
         with failing_clearly(store, run_id, restricted):
             usage = {f"llm/{name}": value for name, value in _usage(generated.usage).items()}
             numbers = {**usage, "n_examples": len(made), "n_quarantined": len(generated.quarantine)}
-            tags = [RunTag(name, value) for name, value in _prompt_links(store, prompt).items()]
+            links = _prompt_links(store, prompt, [generated.stage])
+            tags = [RunTag(name, value) for name, value in (links | shown).items()]
             store.client.log_batch(run_id, metrics=entries(numbers), tags=tags)
-            store.client.log_inputs(run_id, [_input(made, "generated")])
+            store.client.log_inputs(
+                run_id,
+                [inputs.described(made, "generated", _uri(store, run_id, "examples.parquet"))],
+            )
             end_run(store, run_id, "FINISHED")
         return _generations.setdefault(place, run_id)
 
@@ -216,35 +268,19 @@ def _usage(usage: Usage) -> dict[str, float]:
     }
 
 
-def _input(data: Dataset, context: str) -> DatasetInput:
-    """Describe a data set by digest, schema and size. MLflow's own digest misses changes in long
-    tables, so ours is given."""
-    columns = pd.DataFrame(
-        {
-            "example_id": pd.Series(dtype=str),
-            "source": pd.Series(dtype=str),
-            "labels": pd.Series(dtype=str),
-        }
-    )
-    source = CodeDatasetSource(tags={"touchstone": f"datasets/{context}.parquet of this run"})
-    described = mlflow.data.from_pandas(
-        columns, source=source, name=data.name, digest=data.digest[:36]
-    )
-    tags = [
-        InputTag("mlflow.data.context", context),
-        InputTag("touchstone.digest", data.digest),
-        InputTag("touchstone.n_examples", str(len(data))),
-    ]
-    return DatasetInput(dataset=described._to_mlflow_entity(), tags=tags)
+def _templates_of(stages: Iterable[str]) -> set[str]:
+    """Return the templates that generation stages use; parts of a stage are named `STAGE/...`."""
+    used = {name for stage in stages for name in TEMPLATES.get(stage.split("/")[0], ())}
+    return used | {"system"}
 
 
-def _prompt_links(store: Store, prompt: Prompt | None) -> dict[str, str]:
-    """Return the tag that links each template of the variant to a run, as MLflow's
+def _prompt_links(store: Store, prompt: Prompt | None, stages: Iterable[str]) -> dict[str, str]:
+    """Return the tag that links the templates that these stages used to a run, as MLflow's
     `link_prompt_version_to_run` sets it one by one."""
     if prompt is None:
         return {}
     links = []
-    for stage in sorted(prompt.templates):
+    for stage in sorted(_templates_of(stages) & set(prompt.templates)):
         identity = digest({"template": prompt.templates[stage], "version": prompt.version})
         place = (store.uri, f"{prompt.name}.{prompt.family}.{stage}/{identity}")
         if place not in _prompts:
@@ -270,58 +306,12 @@ def _registered(store: Store, prompt: Prompt, stage: str, identity: str) -> Any:
             "touchstone.prompt": prompt.digest,
         }
         # Jinja blocks stay as they are: MLflow only knows {{ variables }}, the rest is text to it
-        return store.client.register_prompt(
+        made = store.client.register_prompt(
             name, prompt.templates[stage], commit_message=f"version {prompt.version}", tags=tags
         )
-
-
-def _log_model(store: Store, run_id: str, model: Any) -> None:
-    """Log the classifier by `Model.log`, which takes a run; `pyfunc.log_model` wants it active, and
-    the run is finished on leaving that."""
-    from mlflow.models import Model, ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema
-
-    from touchstone import plugins
-    from touchstone.models import serving
-
-    own = plugins.own_files((getattr(model, "target", ""), None))
-    mlflow.set_experiment(experiment_id=store.experiment_id)  # the logged model's, too
-    with (
-        TemporaryDirectory() as temporary,
-        warnings.catch_warnings(),
-        _without_search_of_packages(),
-    ):
-        warnings.filterwarnings(
-            "ignore", "(?s).*input example"
-        )  # it would be a sentence of the corpus
-        Model.log(
-            artifact_path=None,
-            name="model",
-            flavor=mlflow.pyfunc,
-            run_id=run_id,
-            loader_module="touchstone.models.serving",
-            data_path=str(serving.save(model, Path(temporary))),
-            signature=ModelSignature(inputs=Schema([ColSpec(DataType.string, "text")])),
-            pip_requirements=["touchstone-nlp"],
-            code_paths=sorted({str(plugins.code_root(file)) for file in own}) or None,
-        )
-
-
-@contextmanager
-def _without_search_of_packages() -> Iterator[None]:
-    """Keep MLflow from reading the file list of every installed package, half a second, to check
-    that touchstone and mlflow are there."""
-    name = "warn_dependency_requirement_mismatches"
-    check = getattr(
-        environment, name, None
-    )  # private: where MLflow renames it, it just takes longer
-    if check is not None:
-        setattr(environment, name, lambda requirements: None)
-    try:
-        yield
-    finally:
-        if check is not None:
-            setattr(environment, name, check)
+        # the wording of the version that the YAML states, e.g. `wording-1`, whatever came after
+        store.client.set_prompt_alias(name, f"wording-{prompt.version}", made.version)
+        return made
 
 
 def _messages(generated: tuple[Generated, ...], with_text: bool) -> str:

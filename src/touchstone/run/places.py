@@ -73,7 +73,12 @@ def read_ended(folder: Path, since: float = 0.0) -> list[Ended]:
         lines = (folder / ENDED).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return []
-    every = [Ended(**json.loads(line)) for line in lines]
+    every = []
+    for line in lines:
+        try:
+            every.append(Ended(**json.loads(line)))
+        except ValueError:  # a process was killed while it wrote
+            continue
     return [ended for ended in every if ended.at >= since]
 
 

@@ -63,6 +63,7 @@ class _Current:
     folder: Path | None = None
     lock: FileLock | None = None  # held until this process ends
     single: str | None = None
+    register: str | None = None  # the name that the best cell is to have in the model registry
     ended: bool = False
     resuming: bool = False
 
@@ -99,6 +100,12 @@ def _begin(config: DictConfig) -> None:
     from touchstone.run.job import code_digest
 
     store = tracking.open_store(config.tracking.uri, config.tracking.experiment, config.paths.store)
+    if config.tracking.register and not config.tracking.log_models:
+        raise UserError(
+            f"tracking.register={config.tracking.register}: needs tracking.log_models=true, since "
+            "what is registered is a logged model"
+        )
+    _current.register = config.tracking.register
     overrides = [*config.hydra.overrides.task]
     key = digest({"overrides": sorted(overrides), "code": code_digest()})
     folder, lock, run_id = _place(store, config, key)
@@ -259,10 +266,10 @@ def is_multirun() -> bool:
     )
 
 
-def note_run(store: Store, run_id: str) -> None:
-    """Remember a finished single run for the closing table."""
+def note_run(store: Store, run_id: str, register: str | None = None) -> None:
+    """Remember a finished single run for the closing table, and the name to register it under."""
     if not is_multirun():
-        _current.store, _current.single = store, run_id
+        _current.store, _current.single, _current.register = store, run_id, register
 
 
 def resume_arguments(arguments: Sequence[str]) -> list[str]:
@@ -337,6 +344,7 @@ def close(failed: bool = False, interrupted: bool = False) -> int:
     with tracking.telling_trouble(store):
         if parent is None:
             closing.show_single(store, _current.single)
+            _register(store, [_current.single] if _current.single else [])
             return 0
         return _close(store, parent, failed, interrupted)
 
@@ -363,6 +371,8 @@ def _close(store: Store, parent: Parent, failed: bool, interrupted: bool) -> int
         store, parent.run_id, "FINISHED" if complete else "KILLED" if interrupted else "FAILED"
     )
     closing.show_sweep(store, parent.run_id, runs)
+    best = store.client.get_run(parent.run_id).data.tags.get("touchstone.best", "")
+    _register(store, best.split(",") if best and complete else [])
     if not complete and (interrupted or not closing.only_unrecorded(runs)):
         count = (
             f"{len(missing)} of {len(runs)} cells are missing"
@@ -373,6 +383,17 @@ def _close(store: Store, parent: Parent, failed: bool, interrupted: bool) -> int
             f"{count}; this runs just what is missing: {run_command(['-m', override('hydra.sweep.dir', str(_current.folder)), 'resume'])}"
         )
     return 0 if complete else 1
+
+
+def _register(store: Store, best: Sequence[str]) -> None:
+    """Register the best runs, one a task, under the name that was asked for, and say so."""
+    if not _current.register or not best:
+        return
+    from touchstone.run.logged_models import register
+
+    runs = [store.client.get_run(run_id) for run_id in best]
+    by_task = {run.data.params.get("task", ""): run for run in runs}
+    print(*register(store, _current.register, by_task), sep="\n")
 
 
 def lock_of_cell(store: Store, parent: str, key: str) -> Path:
