@@ -12,6 +12,8 @@ from preloaded import completed as run
 
 from touchstone import tracking
 from touchstone.cli import main as touchstone
+from touchstone.report.grid import collect
+from touchstone.report.study import study_of
 
 SMALL = (
     "generation.bronze_per_category=12",
@@ -322,3 +324,17 @@ def test_unanswered_test_sentences_count_as_none_found(data, tmp_path):
     )
     assert tracking.table(store, cell.info.run_id, "asked").iloc[0]["answered"] == 8
     assert "4 of 12 test sentences have no usable answer" in done.stdout
+
+
+def test_the_means_over_data_sets_stand_beside_the_published_ones(sweep):
+    folder, _, _ = sweep
+    store, _ = cells(folder)
+    tables = study_of(collect(store, "synthetic_mining")).tables
+    scores = next(one for one in tables if one.name == "synthetic_mining_scores")
+    rows = {row.labels[:2]: row.entries["F1"].value for row in scores.rows if "F1" in row.entries}
+    assert rows["mean, entities", "bronze"] == rows["ncbi_disease", "bronze"]
+    assert rows["mean, relations", "zero_shot"] == rows["gad", "zero_shot"]
+    assert rows["published, entities", "bronze"] == pytest.approx(0.6399)
+    names = [row.labels[0] for row in scores.rows]
+    assert names.index("mean, entities") < names.index("published, entities")
+    assert names.index("published, entities") < names.index("mean, relations")

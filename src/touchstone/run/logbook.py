@@ -238,10 +238,11 @@ def log_generation(
 
 
 def _numbers(cell: Cell) -> dict[str, float]:
-    """Return a cell's metrics by their names in the store: test/..., dev/..., n_... and llm/...
-    (summed over its stages)."""
+    """Return a cell's metrics by their names in the store: test/..., dev/..., folds/..., n_... and
+    llm/... (summed over its stages)."""
+    elsewhere = ("n_", "dev/", "site/", "subgroup/", "folds/")
     values = {
-        name if name.startswith(("n_", "dev/", "site/", "subgroup/")) else f"test/{name}": value
+        name if name.startswith(elsewhere) else f"test/{name}": value
         for name, value in cell.metrics.items()
     }
     for generated in cell.generated:

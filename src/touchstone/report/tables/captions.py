@@ -126,7 +126,13 @@ def caption(grid: Grid) -> str:
     over = f"{unit} and draws" if draws_of(grid.cells) > 1 else unit
     compared = any(cell.axes["mixture"] == "gold" for cell in grid.cells) and len(grid.cells) > 1
     stars = " Stars: against gold, * p < 0.05, ** p < 0.01." if compared else ""
-    return f"{test_set(grid.cells)} Brackets: 95 % intervals over test {over}.{stars}"
+    first = " The LLM's examples and pool: first draw." if _asked_once(grid.cells) else ""
+    return f"{test_set(grid.cells)} Brackets: 95 % intervals over test {over}.{stars}{first}"
+
+
+def _asked_once(cells: Sequence[Cell]) -> bool:
+    """Return whether draws share what the LLM was shown and asked about."""
+    return draws_of(cells) > 1 and any(cell.generations() for cell in cells)
 
 
 def notes(grid: Grid, scores: pd.DataFrame) -> list[str]:
@@ -141,6 +147,17 @@ def notes(grid: Grid, scores: pd.DataFrame) -> list[str]:
         coverage(grid.cells),
         significance(grid.cells, scores, chosen),
     ]
+    if _asked_once(grid.cells):
+        lines.append(
+            "Draws: each has its own scarce gold, sampled sources and initialisation. Few-shot "
+            "examples and the LLM's pool are those of the first; what another draw has as gold "
+            "leaves its silver."
+        )
+    if any(cell.config["task"].get("folds") for cell in grid.cells):
+        lines.append(
+            "Folds: scores and intervals are those of the predictions of all folds together; the "
+            "mean of folds is what papers report."
+        )
     for task, kind in kinds.items():
         ids = [cell.run_id for cell in grid.cells if cell.axes["task"] == task]
         rows = rows_of(scores, main_score(kind))

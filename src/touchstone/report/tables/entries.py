@@ -64,9 +64,17 @@ def task_entries(
         entry = entry_of(scores, cell, score)
         key = f"{start}{score.title}"
         entries[key] = Entry(entry.value, entry.low, entry.high, runs=(cell.run_id,))
+        mean_of_folds = cell.run.data.metrics.get(f"folds/{score.name}")
+        if score.main and mean_of_folds is not None:
+            entries[f"{key}/folds"] = Entry(mean_of_folds, runs=(cell.run_id,))
         if score.main and not np.isnan(entry.change):
             entries[f"{key}/change"] = change_of(entry)
     return entries
+
+
+def folded(cells: Sequence[Cell]) -> bool:
+    """Return whether cells are cross-validations, whose rows have a mean over folds as well."""
+    return any(cell.config["task"].get("folds") for cell in cells)
 
 
 def absent(grid: Grid, run_id: str) -> Entry:

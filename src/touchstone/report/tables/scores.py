@@ -29,11 +29,13 @@ from touchstone.report.tables.captions import (
 from touchstone.report.tables.entries import (
     best_in_columns,
     entry_of,
+    folded,
     n_train,
     task_entries,
     trivial_rows,
 )
 from touchstone.report.tables.layout import Column, Entry, Row, Table
+from touchstone.report.tables.means import NAMES, mean_note, mean_rows
 from touchstone.report.tables.published import Published, published
 
 MOST_ROWS = 24  # of a panel of the score figure: more are only in the table
@@ -49,7 +51,7 @@ def score_table(grid: Grid, scores: pd.DataFrame) -> Table:
     axes = varying([line.axes for line in rows_])
     columns = [Column("n_train", "n train")]
     for task, kind in tasks.items():
-        columns += _columns(columns_of(kind), {main_score(kind).title}, task)
+        columns += _columns(columns_of(kind), {main_score(kind).title}, task, folded(grid.cells))
     rows = []
     for line in rows_:
         entries = n_train(line)
@@ -86,7 +88,7 @@ def _of_task(grid: Grid, scores: pd.DataFrame, task: str, kind: str) -> Table:
         return Table(name, task, "", heads, tuple(columns), tuple(rows))
     columns = [
         Column("n_train", "n train"),
-        *_columns(columns_of(kind), {main_score(kind).title}, ""),
+        *_columns(columns_of(kind), {main_score(kind).title}, "", folded(grid.cells)),
     ]
     rows = [
         Row(
@@ -121,28 +123,37 @@ def _by_data_set(grid: Grid, scores: pd.DataFrame) -> Table:
             sorted(by_title.values(), key=lambda score: score.title in LAST),
             {main_score(kind).title for kind in tasks.values()},
             "",
+            folded(grid.cells),
         ),
     ]
     blanks = [""] * (len(axes) - 1)
     rows: list[Row] = []
+    by_task: dict[str, list[Row]] = {}
     for task in tasks:
-        block = []
+        by_task[task] = []
         for line in rows_:
             if task in line.cells or task in line.failed:
                 entries = n_train(line, task)
                 entries |= task_entries(grid, line, task, tasks[task], scores, "")
-                block.append(Row((task, *(line.axes[axis] for axis in axes)), entries, task))
-        rows += best_in_columns(block, columns)
+                labels = (task, *(line.axes[axis] for axis in axes))
+                by_task[task].append(Row(labels, entries, task))
+        rows += best_in_columns(by_task[task], columns)
         for system, entries in trivial_rows(grid, {task: tasks[task]}).items():
             bare = {key.partition("/")[2]: entry for key, entry in entries.items()}
             rows.append(Row((task, system, *blanks), bare, task, reference=True))
+    means = mean_rows(tasks, by_task)
     known = [one for one in published(grid.study) if one.kind in tasks.values()]
-    for one in known:
-        kind = {"ner": "entities", "relation": "relations"}.get(one.kind, one.kind)
-        labels = (f"published, {kind}", one.row, *blanks)
-        rows.append(Row(labels, {"F1": Entry(one.fraction)}, "published", reference=True))
+    for kind in dict.fromkeys([*means, *(one.kind for one in known)]):
+        rows += best_in_columns(means.get(kind, []), columns)
+        for one in known:
+            if one.kind == kind:
+                labels = (f"published, {NAMES.get(kind, kind)}", one.row, *blanks)
+                entry = {"F1": Entry(one.fraction)}
+                rows.append(Row(labels, entry, f"mean {kind}", reference=True))
     title = "Scores by data set and training data"
-    return _table(grid, scores, title, axes, columns, rows, ("Data set",), known)
+    return _table(
+        grid, scores, title, axes, columns, rows, ("Data set",), known, mean_note(tasks, means)
+    )
 
 
 def _table(
@@ -154,6 +165,7 @@ def _table(
     rows: Sequence[Row],
     before: tuple[str, ...] = (),
     known: Sequence[Published] = (),
+    more: Sequence[str] = (),
 ) -> Table:
     sources = [
         f"Published, {one.kind}, {one.row}: {one.value:g} {one.unit}; {one.what}. {one.source}."
@@ -166,18 +178,22 @@ def _table(
         (*before, *(HEADS[axis] for axis in axes)),
         tuple(columns),
         tuple(rows),
-        (*notes(grid, scores), *sources),
+        (*notes(grid, scores), *more, *sources),
     )
 
 
-def _columns(scores: Sequence[Score], main: Collection[str], group: str) -> list[Column]:
-    """Return the columns of scores; the difference from gold stands behind the score that it is a
-    difference of."""
+def _columns(
+    scores: Sequence[Score], main: Collection[str], group: str, folds: bool
+) -> list[Column]:
+    """Return the columns of scores; the mean over folds, where there are some, and the difference
+    from gold stand behind the score that they belong to."""
     start = f"{group}/" if group else ""
     out = []
     for score in scores:
         rank = 0 if score.title in main else 1 if score.metric in ("f1", "auc") else 2
         out.append(Column(f"{start}{score.title}", score.title, group, "interval", rank))
+        if score.title in main and folds:
+            out.append(Column(f"{start}{score.title}/folds", "mean of folds", group))
         if score.title in main:
             out.append(Column(f"{start}{score.title}/change", "vs gold", group, "interval"))
     return out
