@@ -511,3 +511,25 @@ def test_the_guideline_reaches_the_prompt_and_the_minimal_variant_does_not_have_
         ]
     )
     assert rule not in asked_about("x", name="minimal").messages[0]["content"]
+
+
+@pytest.mark.parametrize(("in_order", "said"), [(True, "in the order of the texts"), (False, "come from different")])  # fmt: skip
+def test_a_prompt_of_its_own_says_that_sentences_follow_one_another(in_order, said):
+    def asked(name):
+        (request,) = label_entities.requests(
+            real("flu twice", "It went."),
+            prompt(name),
+            params={},
+            per_request=20,
+            standalone=True,
+            in_order=in_order,
+        )
+        return request
+
+    assert said in asked("guideline_in_order").messages[1]["content"].split("Repeat")[0]
+    # what is recorded stays as it is
+    assert "come from different" in asked("guideline").messages[1]["content"]
+    known = label_entities.requests(
+        real("flu twice", "It went."), prompt(), params={}, per_request=20, standalone=True
+    )
+    assert keys([asked("guideline")]) == keys(known)

@@ -122,3 +122,14 @@ def test_threads_are_limited_for_what_is_loaded_and_what_will_be(monkeypatch):
         limit_threads(before)
     with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
         limit_threads(0)
+
+
+@pytest.mark.parametrize("task", ["gad", "euadr"])
+@pytest.mark.parametrize("mixture", ["gold", "gold_bronze"])
+def test_relations_take_words_and_pairs_of_words_whatever_the_mixture(task, mixture):
+    from report_store import composed
+
+    from touchstone.configuration import checked
+
+    chosen = checked(composed(f"task={task}", f"mixture={mixture}")).classifier
+    assert (chosen.name, chosen.word_ngrams, chosen.char_ngrams) == ("tfidf_words_logreg", 2, 0)

@@ -292,6 +292,7 @@ def _label(
         shots=mixed(_shots(setting, train), setting.generation.seed) if train is not None else (),
         restricted=setting.restricted and (train is not None or prompt.n_shots > 0),
         standalone=prompt.family != "sentences" or train is None,
+        in_order=prompt.family == "ner" and train is not None,
         stage="data_to_label" if stage == "silver" else stage,
     )
 

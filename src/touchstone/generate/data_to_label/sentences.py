@@ -48,6 +48,7 @@ def requests(
     shots: Sequence[Mapping[str, Any]] = (),
     restricted: bool = False,
     standalone: bool = False,
+    in_order: bool = False,
     stage: str = "data_to_label",
 ) -> list[Request]:
     """Build the requests that label `sentences`.
@@ -66,6 +67,8 @@ def requests(
     restricted : whether the text comes from a restricted corpus.
     standalone : the sentences do not follow one another (round trip, relations); without `request`
         they are grouped in the order given.
+    in_order : of sentences grouped in the order given, whether that is the order of the texts they
+        come from, so that one may follow from the one before it; templates may say so.
     stage : name for counts and quarantine.
 
     Returns
@@ -101,6 +104,7 @@ def requests(
                 ],
                 note_type=note["note_type"].iloc[0],
                 standalone=standalone,
+                in_order=in_order,
                 shots=list(shots),
             )
             built.append(
