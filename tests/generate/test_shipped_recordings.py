@@ -19,7 +19,7 @@ def stage(tmp_path, *overrides: str):
     )
     taxonomy = taxonomy_of(config.taxonomy)
     gold = read_gold(config.corpus, config.task, taxonomy, config.paths.data, config.paths.cache)
-    return generate(config, taxonomy, gold, drawn_gold(gold, config), gold.part("test"))
+    return generate(config, taxonomy, gold, drawn_gold(gold, config), gold.part("test"), {})
 
 
 @pytest.mark.skipif(not (DATA / "gad").exists(), reason="needs the corpora in TOUCHSTONE_DATA")

@@ -29,6 +29,7 @@ from touchstone.llm.store import Kept, Store
 from touchstone.private import write_aside, write_private
 
 SHIPPED = Path(__file__).resolve().parents[1] / "demo" / "recordings"
+FORMAT = 1  # of a line; one without "format" is of the first
 TEXTS = (
     "endpoint",
     "model",
@@ -417,8 +418,13 @@ def _lines(path: str | Path) -> Iterator[tuple[int, str]]:
 def _entry(raw: str, where: str) -> dict[str, Any]:
     try:
         line = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UserError(f"{where}: not JSON; a recording is one JSON object per line") from None
+    if isinstance(line, dict) and line.get("format", FORMAT) != FORMAT:
+        raise UserError(
+            f"{where}: a recording of format {str(line['format'])[:20]}; this touchstone reads format "
+            f"{FORMAT}. Update touchstone"
+        )
     if isinstance(line, dict) and "stand_off" in line:
         if problem := standoff.fault(line["stand_off"]):
             raise UserError(f"{where}: {problem}")

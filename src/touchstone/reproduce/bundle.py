@@ -22,7 +22,7 @@ from typing import Any
 from touchstone.errors import UserError
 from touchstone.paths import conf_dir
 from touchstone.plugins import OWN_CODE
-from touchstone.reproduce.record import from_folder
+from touchstone.reproduce.record import BUNDLE, BUNDLE_FORMAT, from_folder
 
 # Files of a checkout, which every installation carries in touchstone/checkout/
 CHECKOUT = {
@@ -121,6 +121,7 @@ def bundle(
         for file in sorted(results.glob("*")) if results.is_dir() else ():
             _copy(file, staged / "tables" / file.name)
         (staged / "README.md").write_text(_readme(parent, cells, prefix, restricted, corpora))
+        (staged / BUNDLE).write_text(json.dumps({"format": BUNDLE_FORMAT}) + "\n")
         _stage_code(staged, root)
         out.parent.mkdir(parents=True, exist_ok=True)
         aside = out.with_name(out.name + ".part")

@@ -2,7 +2,8 @@
 
 Notes are cut into sentences as in training, unless the file holds sentences. Written are label
 names, probabilities and spans with offsets into the note: CSV, JSONL, or a folder of brat
-stand-off. The model is a pickle: load one only from a store whose origin you trust. The output
+stand-off. The model is a pickle, which runs code of whoever wrote it: one of a store that is named
+(--store) is loaded with --trust-code only. The output
 holds the notes' text and is readable by its owner alone. Does not train and does not score.
 """
 
@@ -218,7 +219,10 @@ def add_cli(subparsers: Any) -> None:
     parser.add_argument("--text-field", help="column of the text (default: text)")
     parser.add_argument("--id-field", help="column of the note's id (default: its line)")
     parser.add_argument("--sentences", action="store_true", help="each text is one sentence")
-    parser.add_argument("--store", default="mlflow", help="tracking store (default: mlflow)")
+    parser.add_argument("--store", help="tracking store (default: mlflow)")
+    parser.add_argument(
+        "--trust-code", action="store_true", help="load the model of a store that --store names"
+    )
     parser.set_defaults(run=_run)
 
 
@@ -226,7 +230,12 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.format not in FORMATS:
         raise UserError(f"--format: {no_such('format', arguments.format, FORMATS)}")
     notes = notes_of(find(arguments.file, folder=True), arguments.text_field, arguments.id_field)
-    model, taxonomy, kind = loaded(arguments.store, arguments.run_id)
+    if arguments.store and not arguments.trust_code:
+        raise UserError(
+            f"the classifier of run {arguments.run_id} in {arguments.store} is a pickle: to load it "
+            "runs code of whoever wrote the store. If that is you, or somebody you trust: --trust-code"
+        )
+    model, taxonomy, kind = loaded(arguments.store or "mlflow", arguments.run_id)
     sentences = sentences_of(notes, arguments.sentences)
     table = predicted(model, sentences, taxonomy, kind)
     usual = "predictions" if arguments.format == "brat" else f"predictions.{arguments.format}"
