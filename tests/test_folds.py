@@ -14,7 +14,7 @@ from touchstone.data.split import assign_splits
 from touchstone.errors import UserError
 from touchstone.folds import folds_of
 from touchstone.pipeline import run_cell
-from touchstone.run.job import cell_key
+from touchstone.run.identity import cell_key
 
 
 def config(*overrides: str):

@@ -8,7 +8,7 @@ from report_store import composed
 
 from touchstone.configuration import checked
 from touchstone.errors import UserError
-from touchstone.run.job import cell_key
+from touchstone.run.identity import cell_key
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def compose(*overrides: str) -> DictConfig:
         For a name, key or value that there is not.
     """
     from touchstone.run.conf_files import composed
-    from touchstone.run.console import explain
+    from touchstone.run.hydra_errors import explain
 
     try:
         return composed(overrides)

@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "touchstone run"
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             traceback.print_exception(error)
         else:
-            from touchstone.run.console import explain  # brings Hydra
+            from touchstone.run.hydra_errors import explain  # brings Hydra
 
             text = re.sub(r"://[^/ @]+@", "://", explain(error))  # without user and password
             print(f"error: {printable(text)}", file=sys.stderr)

@@ -12,7 +12,6 @@ how to go on. One that is only to be read must answer within 15 s.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import random
@@ -22,7 +21,6 @@ import socket
 import sqlite3
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -48,6 +46,7 @@ from sqlalchemy.pool import Pool
 
 from touchstone.errors import UserError
 from touchstone.paths import file_name, path_of, path_of_sqlite, sqlite_uri, uri_of
+from touchstone.tracking_errors import is_away, readable_uri, reason, traceback_of
 
 log = logging.getLogger(__name__)
 for _name in ("mlflow.store.db.utils", "alembic", "mlflow.tracking.fluent"):
@@ -142,12 +141,6 @@ def default_uri(folder: str | Path) -> str:
     return sqlite_uri(Path(folder).resolve() / "mlflow.db")
 
 
-def readable_uri(uri: str) -> str:
-    """Return the URI without user and password."""
-    scheme, _, rest = uri.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}" if "@" in rest else uri
-
-
 def open_store(uri: str | None, experiment: str, folder: str | Path) -> Store:
     """Open the store, creating database and experiment where they are missing.
 
@@ -205,7 +198,7 @@ def open_store(uri: str | None, experiment: str, folder: str | Path) -> Store:
         ) from error
     except MlflowException as error:
         raise UserError(
-            f"cannot open the tracking store {readable_uri(uri)}: {_reason(error)}"
+            f"cannot open the tracking store {readable_uri(uri)}: {reason(error)}"
         ) from error
     return Store(client, uri, found.experiment_id, experiment, folder, found.artifact_location)
 
@@ -278,7 +271,7 @@ def open_existing(where: str | Path) -> Store:
             told = f"the tracking server {readable_uri(uri)} does not answer; start it, or name another store: --store FOLDER_OR_URI"
             raise UserError(told) from error
         raise UserError(
-            f"cannot open the tracking store {readable_uri(uri)}: {_reason(error)}"
+            f"cannot open the tracking store {readable_uri(uri)}: {reason(error)}"
         ) from error
     return Store(client, uri, "", "", folder)
 
@@ -474,7 +467,7 @@ def failing_clearly(store: Store, run_id: str, restricted: bool = False) -> Iter
         if not is_away(
             error
         ):  # to a server that does not answer, its own failure cannot be told either
-            told = str(error) if isinstance(error, UserError) else _traceback(error, restricted)
+            told = str(error) if isinstance(error, UserError) else traceback_of(error, restricted)
             with _best_effort(run_id):
                 set_tags(store, run_id, {STATUS: type(error).__name__})
                 end_run(
@@ -485,63 +478,13 @@ def failing_clearly(store: Store, run_id: str, restricted: bool = False) -> Iter
 
 
 @contextmanager
-def telling_trouble(store: Store) -> Iterator[None]:
-    """Turn an error of the store itself (no answer, no space) into one line that says how to go on.
-
-    Raises
-    ------
-    UserError
-        In its place.
-    """
-    try:
-        yield
-    except (MlflowException, OSError) as error:
-        trouble = store_trouble(store, error)
-        if trouble is None:
-            raise
-        raise UserError(trouble) from error
-
-
-def store_trouble(store: Store, error: BaseException) -> str | None:
-    """Return what to tell about an error of the store itself, None for any other error."""
-    way_out = "what is finished is kept; then the same command runs just what is missing"
-    if is_away(error):
-        return f"the tracking server {readable_uri(store.uri)} does not answer; start it, {way_out}"
-    if is_refused(error):
-        return f"{readable_uri(store.uri)}: {_reason(error)}; {way_out}"
-    if isinstance(error, MlflowException) and "sqlite3.OperationalError" in str(error):
-        return f"cannot write the tracking store {readable_uri(store.uri)}: {_reason(error)}; mend that, {way_out}"
-    if isinstance(error, OSError) and error.errno in (
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EFBIG,
-        errno.EROFS,
-    ):
-        return f"cannot write {error.filename or 'a file'}: {error.strerror}; free some space, {way_out}"
-    return None
-
-
-def is_away(error: BaseException) -> bool:
-    """Return whether an error says that the tracking server did not answer, or only with server
-    errors, until MLflow's client gave up."""
-    asked = isinstance(error, MlflowException) and str(error).startswith("API request to ")
-    return (asked or isinstance(error, RequestException)) and not is_refused(error)
-
-
-def is_refused(error: BaseException) -> bool:
-    """Return whether an error says that the tracking server did not let this user in."""
-    told = isinstance(error, (MlflowException, RequestException))
-    return told and re.search(r"error code 40[13]\b|^40[13] Client Error", str(error)) is not None
-
-
-@contextmanager
 def _best_effort(run_id: str) -> Iterator[None]:
     """Let the writing of a failure fail, with a warning: the failure itself must be told."""
     try:
         yield
     except (MlflowException, OSError) as error:
         log.warning(
-            "the failure of run %s could not be written to the store: %s", run_id, _reason(error)
+            "the failure of run %s could not be written to the store: %s", run_id, reason(error)
         )
 
 
@@ -642,26 +585,6 @@ def entries(values: Mapping[str, float]) -> list[Metric]:
     """Return metrics as MLflow takes them."""
     now = int(time.time() * 1000)
     return [Metric(key, float(value), now, 0) for key, value in values.items()]
-
-
-def _traceback(error: BaseException, restricted: bool) -> str:
-    if not restricted:
-        return "".join(traceback.format_exception(error))
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{type(error).__name__} (message withheld: restricted corpus)\n" + "".join(
-        f"  {f.filename}:{f.lineno} {f.name}\n" for f in frames
-    )
-
-
-def _reason(error: Exception) -> str:
-    """Return what an error says in one line; of a database driver's many lines, the driver's
-    own."""
-    if is_refused(error):
-        return "the server wants a user and a password that it knows; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-    text = str(error).strip() or type(error).__name__
-    driver = re.search(r"\(sqlite3\.OperationalError\) (.+)", text)
-    line = driver[1] if driver else text.splitlines()[0]
-    return re.sub(r"://[^/\s@]+@", "://", line)[:300]  # user and password of tracking.uri
 
 
 # Connections of the process that forked this one: neither used nor closed here, since closing says

@@ -20,7 +20,7 @@ from preloaded import run, start
 from report_store import composed
 
 from touchstone import tracking
-from touchstone.run.console import explain
+from touchstone.run.hydra_errors import explain
 from touchstone.run.sweep import SweepCallback
 
 SMALL = (

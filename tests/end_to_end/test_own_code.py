@@ -16,7 +16,7 @@ from touchstone import tracking
 from touchstone.configuration import checked
 from touchstone.report import reading
 from touchstone.run.conf_files import composed
-from touchstone.run.job import cell_key
+from touchstone.run.identity import cell_key
 
 FILES = {
     "readers/charts.py": '''

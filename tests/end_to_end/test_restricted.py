@@ -20,7 +20,7 @@ from touchstone.data.readers.sentences_jsonl import read as read_sentences
 from touchstone.data.shards import iter_shards
 from touchstone.errors import UserError
 from touchstone.pseudonyms import KEY_FILE, pseudonyms_of
-from touchstone.run.console import explain
+from touchstone.run.hydra_errors import explain
 from touchstone.schema import GoldFiles, PoolFiles
 
 CANARY = re.compile(rb"(?i)kanarie[a-z]{6}")

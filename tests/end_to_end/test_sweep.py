@@ -231,7 +231,7 @@ def test_two_sweeps_at_once_in_one_store_do_not_touch_each_other(undisturbed):
 
 def test_a_folder_in_which_a_sweep_runs_is_refused(undisturbed):
     from touchstone.locks import claim
-    from touchstone.run.sweep import LOCK_FILE
+    from touchstone.run.sweep_folder import LOCK_FILE
 
     folder, _, _ = undisturbed
     lock = claim(folder / "busy" / LOCK_FILE)

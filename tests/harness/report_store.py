@@ -32,7 +32,9 @@ from touchstone.mixture import compose as mix
 from touchstone.pipeline import Cell
 from touchstone.pseudonyms import pseudonyms_of
 from touchstone.run import conf_files, logbook
-from touchstone.run.job import asks_directly, cell_key, params, run_name
+from touchstone.run.identity import cell_key, params
+from touchstone.run.names import run_name
+from touchstone.schema import asks_directly
 from touchstone.taxonomy import taxonomy_of
 
 SKILL = {

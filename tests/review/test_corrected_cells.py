@@ -9,7 +9,7 @@ from touchstone.configuration import checked
 from touchstone.errors import UserError
 from touchstone.mixture import compose
 from touchstone.pipeline import corrected
-from touchstone.run.job import cell_key
+from touchstone.run.identity import cell_key
 from touchstone.taxonomy import taxonomy_of
 
 

@@ -12,7 +12,8 @@ from grid import ROOT
 from preloaded import completed
 
 from touchstone.run import console
-from touchstone.run.console import _overrides_first, explain
+from touchstone.run.console import _overrides_first
+from touchstone.run.hydra_errors import explain
 
 
 @pytest.mark.parametrize(

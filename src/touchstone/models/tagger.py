@@ -29,6 +29,7 @@ from touchstone.models.encoder import (
     load_tokenizer,
     pad,
 )
+from touchstone.models.finetuning import PREDICT_BATCH, Head, build_seeded, plan_of, prepare
 from touchstone.models.spans import (
     Span,
     check_spans,
@@ -40,7 +41,6 @@ from touchstone.models.spans import (
     viterbi,
 )
 from touchstone.models.training import balanced_weights, train
-from touchstone.models.transformer import PREDICT_BATCH, Head, build_seeded, plan_of, prepare
 from touchstone.ranges import check_options
 from touchstone.schema import TransformerConfig
 

@@ -26,38 +26,18 @@ from touchstone.models.checks import (
 )
 from touchstone.models.encoder import (
     ROUND,
-    Encoder,
     batch_tokens,
     by_length,
-    device_of,
     find_encoder,
-    load_model,
     load_tokenizer,
     mean_pool,
     pad,
-    precision_of,
     tokenise,
 )
-from touchstone.models.threads import limit_threads
-from touchstone.models.training import Plan, balanced_weights, train
+from touchstone.models.finetuning import PREDICT_BATCH, Head, build_seeded, plan_of, prepare
+from touchstone.models.training import balanced_weights, train
 from touchstone.ranges import check_options
 from touchstone.schema import TransformerConfig
-
-DROPOUT = 0.1
-PREDICT_BATCH = 256  # most sentences at once; encoder.batch_tokens limits long ones
-
-
-class Head(nn.Module):
-    """A pretrained encoder under dropout and one new linear layer; what the layer sees,
-    `forward` of a subclass says."""
-
-    def __init__(self, encoder: Any, n_outputs: int) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.dropout = nn.Dropout(DROPOUT)
-        self.head = nn.Linear(encoder.config.hidden_size, n_outputs)
-        nn.init.normal_(self.head.weight, std=0.02)
-        nn.init.zeros_(self.head.bias)
 
 
 class SentenceModel(Head):
@@ -242,37 +222,6 @@ def build(config: TransformerConfig, task: Task) -> Any:
         return Tagger(types=task.types, **options)
     options.pop("viterbi")
     return TransformerClassifier(kind=task.kind, n_classes=task.n_classes, **options)
-
-
-def plan_of(estimator: Any) -> Plan:
-    """Return the training plan of an estimator's options."""
-    names = (
-        "learning_rate",
-        "epochs",
-        "min_steps",
-        "batch_size",
-        "warmup",
-        "weight_decay",
-        "patience",
-        "bucket",
-    )
-    return Plan(**{name: getattr(estimator, name) for name in names})
-
-
-def prepare(estimator: Any) -> tuple[torch.device, str]:
-    """Set the threads of an estimator and return its device and precision."""
-    if estimator.threads is not None:
-        limit_threads(estimator.threads)
-    device = device_of(estimator.device)
-    return device, precision_of(estimator.dtype, device)
-
-
-def build_seeded(make: Any, encoder: Encoder, n_outputs: int, random_state: int) -> nn.Module:
-    """Return `make(pretrained encoder, n_outputs)` with seeded new weights, leaving torch's own
-    generator as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(random_state)
-        return make(load_model(encoder), n_outputs)
 
 
 def macro_f1(true: np.ndarray, predicted: np.ndarray, kind: str) -> float:

@@ -26,6 +26,7 @@ from touchstone.report.tables.captions import grouped, mixture_label, row_name, 
 from touchstone.report.tables.entries import entry_of
 from touchstone.report.tables.layout import number
 from touchstone.tracking import Run
+from touchstone.tracking_errors import readable_uri
 
 QUESTIONS = {
     "two_directions": "What are LLM-labelled notes and LLM-written sentences worth beside a little expert gold?",
@@ -117,7 +118,7 @@ def run_link(grid: Grid) -> Callable[[str], str]:
     """Return run id -> its page in MLflow, on the server of the store; of an embedded store, where
     `make ui` serves it."""
     uri = grid.store.uri
-    base = tracking.readable_uri(uri).rstrip("/") if uri.startswith("http") else LOCAL
+    base = readable_uri(uri).rstrip("/") if uri.startswith("http") else LOCAL
     experiment = grid.cells[0].run.info.experiment_id
     return lambda run_id: f"{base}/#/experiments/{experiment}/runs/{run_id}"
 

@@ -29,6 +29,7 @@ from touchstone.report.grid import Grid, grid_of
 from touchstone.report.reading import text
 from touchstone.report.tables.layout import Table
 from touchstone.tracking import Run, Store
+from touchstone.tracking_errors import readable_uri
 
 log = logging.getLogger(__name__)
 
@@ -284,12 +285,12 @@ def _show_plain(console: Console, results: pd.DataFrame) -> None:
 
 def _where(console: Console, store: Store, parent: str | None, runs: Sequence[Run]) -> None:
     link = runlist.link(store, parent, runs)
-    uri = tracking.readable_uri(store.uri)
+    uri = readable_uri(store.uri)
     host = store.uri if store.uri.startswith("http") else f"http://127.0.0.1:{_port(store)}"
     how = "" if store.uri.startswith("http") else f"{_serving(store)}, then "
     for line in (
         f"Results: {uri} (experiment {store.experiment})",
-        f"Browse:  {how}{tracking.readable_uri(host)}{link}",
+        f"Browse:  {how}{readable_uri(host)}{link}",
     ):
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
@@ -303,7 +304,7 @@ def _serving(store: Store) -> str:
             return "make ui"
     if store.uri == f"sqlite:///{Path.cwd() / 'mlflow' / 'mlflow.db'}":
         return "touchstone ui"
-    return f"touchstone ui --store {shlex.quote(tracking.readable_uri(store.uri))}"
+    return f"touchstone ui --store {shlex.quote(readable_uri(store.uri))}"
 
 
 def _port(store: Store) -> str:

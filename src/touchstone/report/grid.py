@@ -28,7 +28,8 @@ from touchstone.ranges import bookkeeping_keys
 from touchstone.report import reading
 from touchstone.schema import CategoryConfig, Config, LabelledExample, LLMConfig, TaxonomyConfig
 from touchstone.taxonomy import Taxonomy, taxonomy_of
-from touchstone.tracking import CELL, STATUS, Run, Store, latest_children, readable_uri
+from touchstone.tracking import CELL, STATUS, Run, Store, latest_children
+from touchstone.tracking_errors import readable_uri
 
 AXES = ("task", "mixture", "classifier", "prompt", "llm", "gold", "variant")
 MIXTURES = (

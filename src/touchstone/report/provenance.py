@@ -15,10 +15,11 @@ import numpy as np
 from touchstone.evaluate.permutation import EXACT, SWAPS
 from touchstone.report import reading
 from touchstone.report.comparisons import N_RESAMPLES, SEED
-from touchstone.report.formats.csv import CSV_COLUMNS
 from touchstone.report.grid import Cell, Grid
+from touchstone.report.tables.csv_columns import CSV_COLUMNS
 from touchstone.report.tables.layout import Table
-from touchstone.tracking import Run, readable_uri
+from touchstone.tracking import Run
+from touchstone.tracking_errors import readable_uri
 
 
 def sidecar(grid: Grid, tables: Sequence[Table]) -> dict[str, Any]:

@@ -281,8 +281,8 @@ def _child(jobs: Path, done: Path) -> int:
     from touchstone import plugins
     from touchstone.configuration import checked, own_code, typed
     from touchstone.pipeline import run_cell
-    from touchstone.run.console import explain
-    from touchstone.run.job import code_digest, environment, git_state
+    from touchstone.run.environment import code_digest, environment, git_state
+    from touchstone.run.hydra_errors import explain
 
     results, changes = [], []
     try:

@@ -8,14 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import platform
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,22 +19,22 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from touchstone.commands import run_command
-from touchstone.configuration import checked, identity, own_code
-from touchstone.digest import digest, digest_file
+from touchstone.configuration import checked, own_code
+from touchstone.digest import digest
 from touchstone.errors import EstimateOnly, MissingRecording, PendingRequests, UserError
 from touchstone.foreign_text import clean_log_lines
 from touchstone.llm.secrets import refuse_secrets
 from touchstone.plugins import OWN_CODE
 from touchstone.run import live, places
+from touchstone.run.environment import environment, git_state
+from touchstone.run.fast import as_yaml
+from touchstone.run.identity import cell_key, params
 from touchstone.run.names import (
     cell_name,
-    classifier_name,
-    mixture_name,
     run_name,
     unit_of,
-    values_overridden,
 )
-from touchstone.schema import Config, asks_directly
+from touchstone.schema import Config
 
 if TYPE_CHECKING:
     from touchstone.run.sweep import Parent
@@ -81,7 +76,9 @@ def run_job(composed: DictConfig) -> float | None:
     store = tracking.open_store(
         composed.tracking.uri, composed.tracking.experiment, composed.paths.store
     )
-    with tracking.telling_trouble(store):
+    from touchstone.tracking_errors import telling_trouble
+
+    with telling_trouble(store.uri):
         with _failing_on_a_run(store, parent, composed):
             config = checked(composed)
             refuse_secrets(config.llm)
@@ -267,153 +264,19 @@ def optimises() -> bool:
     )
 
 
-def cell_key(config: Config) -> str:
-    """Return the digest that names a cell: what decides its result (`configuration.identity`), the
-    corpus files, and the code that runs it."""
-    from touchstone.data.corpus import input_digests
-    from touchstone.folds import folds_of
-
-    folds = folds_of(config)
-    corpora = [fold.config.corpus for fold in folds] if folds else [config.corpus]
-    inputs: dict[str, Any] = {
-        f"{number}": input_digests(corpus, config.paths.data)
-        for number, corpus in enumerate(corpora, start=1)
-    }
-    for source in ("silver", "bronze"):
-        path = getattr(config.mixture, source).corrections
-        if path and Path(path).is_file():  # one that is not there is told when it is read
-            inputs[f"mixture.{source}.corrections"] = digest_file(path)
-    return digest({**identity(config), "inputs": inputs, "code": code_digest()})
-
-
-def params(config: Config) -> dict[str, Any]:
-    """Return the few parameters of the run list: the axes of the grid and the seeds; the whole
-    config is an artefact."""
-    return {
-        "mixture": mixture_name(config),
-        "classifier": classifier_name(config),
-        "prompt": config.prompt.name,
-        "llm": config.llm.model,
-        "task": config.task.name,
-        "corpus": config.corpus.name,
-        "gold_patients": "all" if config.task.gold_patients is None else config.task.gold_patients,
-        "gold_sentences": "all"
-        if config.task.gold_sentences is None
-        else config.task.gold_sentences,
-        **(
-            {"llm_test_sentences": config.task.llm_test_sentences or "all"}
-            if asks_directly(config)
-            else {}
-        ),
-        "seed": config.seed,
-        "seeds": config.seeds,
-        "threads": config.threads,
-        **values_overridden(),
-    }
-
-
 def files(composed: DictConfig, scrub: Any) -> dict[str, str]:
     """Return what a run needs to be run again: composed config (scrubbed), overrides, git state,
     environment."""
     plain = scrub(OmegaConf.to_container(composed, resolve=True, enum_to_str=True))
     overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
     return {
-        "config.yaml": _as_yaml(plain),
+        "config.yaml": as_yaml(plain),
         "overrides.json": json.dumps(scrub(overrides), indent=1),
         "git.json": json.dumps(git_state(), indent=1),
         "environment.json": json.dumps(environment(), indent=1),
     }
 
 
-def _as_yaml(plain: dict[str, Any]) -> str:
-    """As `OmegaConf.to_yaml`, written by libyaml: a tenth of a second less for each cell."""
-    import yaml
-
-    class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):
-        pass
-
-    def text(dumper: Any, value: str) -> Any:
-        try:  # 1e5 is text to YAML 1.1 and a number to OmegaConf
-            style = "'" if float(value) is not None else None
-        except ValueError:
-            style = None
-        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
-
-    Dumper.add_representer(str, text)
-    return yaml.dump(
-        plain, Dumper=Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False
-    )
-
-
 def command() -> str:
     """Return the overrides of this job as a command line, for running it again."""
     return run_command(HydraConfig.get().overrides.task if HydraConfig.initialized() else [])
-
-
-@lru_cache(maxsize=1)
-def code_digest() -> str:
-    """Return the digest of the package's Python files: part of the cell key, so changed code never
-    counts as the same cell."""
-    root = Path(__file__).resolve().parents[1]
-    return digest(
-        {str(path.relative_to(root)): digest_file(path) for path in sorted(root.rglob("*.py"))}
-    )
-
-
-@lru_cache(maxsize=1)
-def git_state() -> dict[str, Any]:
-    """Return commit, whether the working tree differs from it, and the digest of the difference;
-    nulls outside a repository."""
-
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", *arguments],
-                capture_output=True,
-                text=True,
-                timeout=20,
-                cwd=Path(__file__).parent,
-            )
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    changes = git("diff", "HEAD")
-    return {
-        "commit": git("rev-parse", "HEAD"),
-        "dirty": bool(changes),
-        "diff": digest(changes) if changes else None,
-        "code": code_digest(),
-    }
-
-
-def _name_and_version(dist_info: Path) -> str:
-    """Read `NAME==VERSION` from the head of a package's METADATA; importlib.metadata parses the
-    whole of it, hundreds of times."""
-    fields: dict[str, str] = {}
-    with open(dist_info / "METADATA", encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            key, _, value = line.partition(":")
-            fields[key] = value.strip()
-            if {"Name", "Version"} <= fields.keys() or not line.strip():
-                break
-    return f"{fields.get('Name', dist_info.name)}=={fields.get('Version', '')}"
-
-
-@lru_cache(maxsize=1)
-def environment() -> dict[str, Any]:
-    """Return interpreter, platform, processor count and the version of every installed package."""
-    packages = sorted(
-        {
-            _name_and_version(path)
-            for folder in sys.path
-            for path in Path(folder).glob("*.dist-info")
-        },
-        key=str.lower,
-    )
-    return {
-        "python": sys.version.split()[0],
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
-        "packages": packages,
-    }

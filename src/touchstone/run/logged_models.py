@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,11 +17,11 @@ import mlflow
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
-from mlflow.utils import environment
 
 from touchstone import __version__, plugins
 from touchstone.errors import UserError
 from touchstone.run import served
+from touchstone.run.fast import without_search_of_packages
 from touchstone.run.served import Served
 from touchstone.tracking import Store
 
@@ -41,7 +40,7 @@ def log_model(store: Store, run_id: str, name: str, model: Served) -> str:
     with (
         TemporaryDirectory() as temporary,
         warnings.catch_warnings(),
-        _without_search_of_packages(),
+        without_search_of_packages(),
     ):
         # it would be a sentence of the corpus
         warnings.filterwarnings("ignore", "(?s).*input example")
@@ -127,19 +126,3 @@ def register(store: Store, name: str, best: Mapping[str, Run]) -> list[str]:
             f"{run.info.run_name}"
         )
     return lines
-
-
-@contextmanager
-def _without_search_of_packages() -> Iterator[None]:
-    """Keep MLflow from reading the file list of every installed package, half a second, to check
-    that touchstone and mlflow are there."""
-    name = "warn_dependency_requirement_mismatches"
-    # private: where MLflow renames it, it just takes longer
-    check = getattr(environment, name, None)
-    if check is not None:
-        setattr(environment, name, lambda requirements: None)
-    try:
-        yield
-    finally:
-        if check is not None:
-            setattr(environment, name, check)

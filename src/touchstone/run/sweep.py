@@ -23,21 +23,18 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, read_write
+from omegaconf import DictConfig
 
 from touchstone import locks as claims
-from touchstone.commands import override, run_command, value_of
+from touchstone.commands import override, run_command
 from touchstone.digest import digest
 from touchstone.errors import UserError
+from touchstone.run.sweep_folder import PARENT_FILE, expanded, place, read
 
 if TYPE_CHECKING:
     from filelock import FileLock
 
     from touchstone.tracking import Run, Store
-
-PARENT_FILE = ".mlflow_parent.json"
-LOCK_FILE = ".sweep.lock"
-DIR_OVERRIDE = "hydra.sweep.dir="
 
 
 class Stopped(BaseException):
@@ -97,7 +94,7 @@ class SweepCallback(Callback):
 
 def _begin(config: DictConfig) -> None:
     from touchstone import tracking
-    from touchstone.run.job import code_digest
+    from touchstone.run.environment import code_digest
 
     store = tracking.open_store(config.tracking.uri, config.tracking.experiment, config.paths.store)
     if config.tracking.register and not config.tracking.log_models:
@@ -108,7 +105,7 @@ def _begin(config: DictConfig) -> None:
     _current.register = config.tracking.register
     overrides = [*config.hydra.overrides.task]
     key = digest({"overrides": sorted(overrides), "code": code_digest()})
-    folder, lock, run_id = _place(store, config, key)
+    folder, lock, run_id = place(store, config, key, resuming=_current.resuming)
     tags = {
         tracking.FOLDER: str(folder.resolve()),
         tracking.HOST: socket.gethostname(),
@@ -149,97 +146,6 @@ def _begin(config: DictConfig) -> None:
     )
 
 
-def _place(store: Store, config: DictConfig, key: str) -> tuple[Path, FileLock, str | None]:
-    """Return the sweep's folder, the lock on it, and the parent run to continue, None for a new
-    sweep."""
-    from touchstone import tracking
-
-    asked = Path(config.hydra.sweep.dir)
-    if any(override.startswith(DIR_OVERRIDE) for override in config.hydra.overrides.hydra):
-        lock = claims.claim(asked / LOCK_FILE)
-        if lock is None:
-            raise UserError(
-                f"hydra.sweep.dir={asked}: a sweep is running there; wait for it or stop it, or give another folder"
-            )
-        left = _read(asked)
-        if left and not _is_there(store, left["run_id"]):
-            if _current.resuming:
-                raise UserError(
-                    f"resume: run {left['run_id']} of the sweep in {asked} was deleted in the "
-                    "store; restore it there, or give its command without resume: a new sweep"
-                )
-            left = None
-        same = left and (
-            _current.resuming or left["key"] == key and _unfinished(store, left["run_id"])
-        )
-        return asked, lock, left["run_id"] if same else None
-    for run in tracking.unfinished_sweeps(store, key):
-        folder = Path(run.data.tags.get(tracking.FOLDER, ""))
-        if not folder.is_dir():
-            if (
-                run.data.tags.get(tracking.HOST) == socket.gethostname()
-            ):  # the folder was removed, so nothing runs in it
-                return (*_new_folder(config, asked), run.info.run_id)
-            continue  # of another machine, which may well be at it
-        lock = claims.claim(folder / LOCK_FILE)
-        if lock is not None:
-            _pin(config, folder)
-            return folder, lock, run.info.run_id
-        print(
-            f"the same command is running as sweep {run.info.run_id}; this one is a sweep of its own"
-        )
-    return (*_new_folder(config, asked), None)
-
-
-def _new_folder(config: DictConfig, asked: Path) -> tuple[Path, FileLock]:
-    """Claim a folder that no other sweep has: two that start in the same second are given the same
-    name."""
-    folder, number = asked, 1
-    while True:
-        lock = claims.claim(folder / LOCK_FILE)
-        if lock is not None and not (folder / PARENT_FILE).exists():
-            break
-        if lock is not None:
-            lock.release()
-        number += 1
-        folder = asked.with_name(f"{asked.name}-{number}")
-    if folder != asked:
-        _pin(config, folder)
-    return folder, lock
-
-
-def _pin(config: DictConfig, folder: Path) -> None:
-    """Make Hydra use `folder` as the sweep's folder, here and where jobs compose their
-    configuration."""
-    with read_write(config.hydra):
-        config.hydra.sweep.dir = str(folder)
-        there = override("hydra.sweep.dir", str(folder))
-        config.hydra.overrides.hydra = [*config.hydra.overrides.hydra, there]
-
-
-def _is_there(store: Store, run_id: str) -> bool:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return store.client.get_run(run_id).info.lifecycle_stage == "active"
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return False
-        raise
-
-
-def _unfinished(store: Store, run_id: str) -> bool:
-    return store.client.get_run(run_id).info.status != "FINISHED"
-
-
-def _read(folder: Path) -> dict[str, Any] | None:
-    """Return what a sweep left in its folder, None where there is none or a full disk cut it."""
-    try:
-        return json.loads((folder / PARENT_FILE).read_text())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
-        return None
-
-
 def parent_of_this_job() -> Parent | None:
     """Return the parent of this job, None for a single run.
 
@@ -251,7 +157,7 @@ def parent_of_this_job() -> Parent | None:
     if not is_multirun():
         return None
     folder = Path(HydraConfig.get().sweep.dir)
-    left = _read(folder)
+    left = read(folder)
     if left is None:
         raise UserError(
             f"{folder / PARENT_FILE} is missing: jobs need the sweep's folder, on a disk that all machines share"
@@ -273,63 +179,10 @@ def note_run(store: Store, run_id: str, register: str | None = None) -> None:
 
 
 def resume_arguments(arguments: Sequence[str]) -> list[str]:
-    """Expand `-m hydra.sweep.dir=DIR resume` into the command line that DIR was started with.
-
-    Overrides of hydra.* beside it replace those of then (another launcher, more time); others would
-    make it another sweep.
-
-    Raises
-    ------
-    UserError
-        If no folder is given, the folder holds no sweep, or other overrides stand beside it.
-    """
-    arguments = list(arguments)
-    if "resume" not in arguments:
-        return arguments
-    folder = next(
-        (value_of(argument) for argument in arguments if argument.startswith(DIR_OVERRIDE)),
-        None,
-    )
-    if folder is None:
-        raise UserError(
-            "resume: name the folder of the sweep to resume: "
-            + run_command(["-m", "hydra.sweep.dir=multirun/DATE/TIME", "resume"])
-        )
-    left = _read(Path(folder))
-    if left is None:
-        raise UserError(f"resume: {folder} holds no sweep ({PARENT_FILE} is missing)")
-    changed = [
-        a
-        for a in arguments
-        if a not in ("resume", "-m", "--multirun") and not a.startswith(DIR_OVERRIDE)
-    ]
-    if foreign := [
-        argument
-        for argument in changed
-        if not argument.startswith("hydra") or argument.startswith("hydra/sweeper")
-    ]:
-        raise UserError(
-            f"resume: {foreign[0]} would make it another sweep; beside resume only hydra... may be changed"
-        )
-    replaced = {argument.partition("=")[0] for argument in changed} | {
-        "hydra.sweep.dir",
-        "hydra.mode",
-    }
-    if "hydra/launcher" in replaced:  # the settings of one launcher mean nothing to another
-        replaced |= {
-            key
-            for override in left["hydra"]
-            if (key := override.partition("=")[0]).startswith("hydra.launcher.")
-        }
-    kept = [override for override in left["hydra"] if override.partition("=")[0] not in replaced]
-    _current.resuming = True
-    return [
-        "-m",
-        *(a for a in arguments if a.startswith(DIR_OVERRIDE)),
-        *kept,
-        *changed,
-        *left["overrides"],
-    ]
+    """Expand `-m hydra.sweep.dir=DIR resume`, see `sweep_folder.expanded`, and remember that a
+    sweep is resumed."""
+    _current.resuming = "resume" in arguments
+    return expanded(arguments)
 
 
 def close(failed: bool = False, interrupted: bool = False) -> int:
@@ -337,11 +190,12 @@ def close(failed: bool = False, interrupted: bool = False) -> int:
     deserves: 0, or 1 if a cell is missing."""
     if _current.store is None:
         return 0
-    from touchstone import tracking
     from touchstone.report import closing
 
     store, parent = _current.store, _current.parent
-    with tracking.telling_trouble(store):
+    from touchstone.tracking_errors import telling_trouble
+
+    with telling_trouble(store.uri):
         if parent is None:
             closing.show_single(store, _current.single)
             _register(store, [_current.single] if _current.single else [])
