@@ -13,6 +13,7 @@ from touchstone.errors import EstimateOnly, MissingRecording, PendingRequests, U
 from touchstone.llm import recording, recording_commands
 from touchstone.llm.answers import loads
 from touchstone.llm.ask import ask
+from touchstone.llm.backends import batch_file
 from touchstone.llm.protocol import ParseError, Request
 from touchstone.llm.store import Store
 from touchstone.schema import LLMConfig
@@ -589,3 +590,27 @@ def test_import_takes_no_request_that_is_not_that_of_its_key_and_null_is_absent(
         assert recording.import_(store, path) == (2, 0), (
             "a request that is left out cannot be checked"
         )
+
+
+def test_each_request_file_is_read_whole_once_however_many_parts_ask(tmp_path, monkeypatch):
+    """A pool of a million sentences comes in parts, each of which looks for its requests."""
+    lines = 0
+    read = batch_file._lines
+
+    def counting(path):
+        nonlocal lines
+        for line in read(path):
+            lines += 1
+            yield line
+
+    monkeypatch.setattr(batch_file, "_lines", counting)
+    parts, size = 12, 20
+    with Store(tmp_path / "store") as store:
+        for part in range(parts):
+            asked = [request(n) for n in range(part * size, (part + 1) * size)]
+            pending = {one.key("file", "claude"): one for one in asked}
+            paths = batch_file.export(tmp_path / "batch", pending, "claude", store)
+            assert len(paths) == 1
+            assert batch_file.export(tmp_path / "batch", pending, "claude", store) == paths
+    # once whole, and the first line at each look whether the file is answered
+    assert lines <= parts * size + 2 * parts * parts
