@@ -14,8 +14,10 @@ import touchstone.demo
 from touchstone import cli
 from touchstone.generate.prompts import prompt_of
 from touchstone.report import reading, reviewed
-from touchstone.report.grid import grid_of, sweep_of
+from touchstone.report.claims import claims_of, findings
+from touchstone.report.grid import collect, grid_of, sweep_of
 from touchstone.report.judging import KEY
+from touchstone.report.tables.reviewed import review_table
 from touchstone.review.formats.sheets import LABELS
 
 DEMO = Path(touchstone.demo.__file__).parent / "review"
@@ -83,9 +85,29 @@ def test_a_round_trip_logs_precision_corrections_and_the_claim(sweep, tmp_path, 
     shown = "".join(map(str, reviewed.section(grid_of(store, "a", [], sweep_of(store, parent)[1]))))
     assert f"Review {name}, judged by Ann" in shown and "prevalence in the pool" in shown
     assert "Bronze has fewer label errors than silver: undecided" in shown
+    grid = grid_of(store, "a", [], sweep_of(store, parent)[1])
+    claim = next(c for c in claims_of("two_directions") if c.measure == "errors")
+    (judged,) = findings(grid, [claim])
+    row = reading.csv(store, logged, "review/claim.csv").iloc[0]
+    assert judged.effect.value == row["difference"] and judged.effect.high == row["high"]
+    assert judged.verdict == "undecided" and judged.runs[-1] == logged.info.run_id
+    assert judged.note == f"review {name}, judged by Ann" and judged.effect.detectable > 0
+    rows = {one.labels: one.entries for one in review_table(grid).rows}
+    whole = rows[name, "silver", "all"]["correct"]
+    assert whole.value == 1 and whole.low == logged.data.metrics["review/silver/all/correct_low"]
+    assert rows[name, "silver", "coping_strategy"]["precision"].runs == (logged.info.run_id,)
     assert len(out.read_text().splitlines()) == 80 and "text" not in json.loads(
         out.read_text().splitlines()[0]
     )
+
+
+def test_without_judgements_the_claim_says_how_to_get_some():
+    _, store, _ = made.shared()
+    grid = collect(store, "two_directions")
+    claim = next(c for c in claims_of("two_directions") if c.measure == "errors")
+    (open_,) = findings(grid, [claim])
+    assert open_.verdict == "undecided" and "touchstone review export, import" in open_.note
+    assert review_table(grid) is None
 
 
 def test_a_sheet_of_another_store_needs_its_key(sweep, tmp_path, capsys):

@@ -29,9 +29,11 @@ from touchstone.report.effects import (
     text_effect,
 )
 from touchstone.report.grid import AXES, Cell, Grid, flatten
+from touchstone.report.reviewed import error_effect
 
 LEVEL = 0.05
-MEASURES = ("score", "minority", "gap", "length", "categories", "identifiers")
+COMPARING = ("score", "minority", "gap", "errors")  # measures of one cell against another
+MEASURES = (*COMPARING, "length", "categories", "identifiers")
 DIRECTIONS = ("higher", "lower", "differs")
 KEYS = ("id", "text", "source", "measure", "ours", "against", "direction", "control", "of", "same")
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
@@ -114,6 +116,8 @@ def findings(
     found: list[Finding] = []
     for claim in claims:
         here = [_finding(grid, claim, scores, *pair) for pair in _pairs(grid.cells, claim)]
+        if claim.measure == "errors":  # tasks and sizes share what was judged
+            here = [*{one.effect: one for one in reversed(here)}.values()]
         found += here or [
             Finding(claim, "", UNDECIDED, Effect(), note=f"not run: {_wanted(claim)}")
         ]
@@ -134,7 +138,7 @@ def _claim(plain: Mapping[str, Any], path: Path) -> Claim:
         raise UserError(f"{where}: {no_such('measure', plain['measure'], MEASURES)}")
     if plain["direction"] not in DIRECTIONS:
         raise UserError(f"{where}: {no_such('direction', plain['direction'], DIRECTIONS)}")
-    compares = plain["measure"] in ("score", "minority", "gap")
+    compares = plain["measure"] in COMPARING
     if compares != ("against" in plain) or compares == ("of" in plain):
         raise UserError(
             f"{where}: measure {plain['measure']} needs "
@@ -230,6 +234,9 @@ def _finding(
         effect = minority_effect(grid.store, ours, against)
     elif claim.measure == "gap" and against is not None:
         effect = _gap(grid, claim, ours, against)
+    elif claim.measure == "errors" and against is not None:
+        effect, review = error_effect(grid, ours, against)
+        place, runs = "", (*runs, review.info.run_id) if review is not None else runs
     else:
         effect = text_effect(grid.store, ours, claim.of, claim.measure)
     note = effect.told

@@ -1,15 +1,18 @@
-"""What experts said of a sweep's generated data, as a section of its report: from the reviews that
-`touchstone review import` logged. Does not estimate anything (review/results.py)."""
+"""What experts said of a sweep's generated data, as a section of its report and as the effect of a
+claim: from the reviews that `touchstone review import` logged. Does not estimate anything
+(review/results.py)."""
 
 from __future__ import annotations
 
+from statistics import NormalDist
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
 
 from touchstone.report import reading
-from touchstone.report.grid import Grid
+from touchstone.report.effects import Effect
+from touchstone.report.grid import Cell, Grid
 from touchstone.tracking import Run
 
 
@@ -18,7 +21,7 @@ def reviews(grid: Grid) -> list[Run]:
     used = {pair for cell in grid.cells for pair in cell.generations().items()}
     found: dict[str, Run] = {}
     for stage, name in sorted(used):
-        tags = {
+        tags: dict[str, Any] = {
             "kind": "review",
             f"touchstone.generation.{stage}": name,
             "touchstone.judged": "true",
@@ -26,6 +29,25 @@ def reviews(grid: Grid) -> list[Run]:
         for run in reading.search(grid.store, **tags)[-1:]:
             found[run.info.run_id] = run
     return list(found.values())
+
+
+def error_effect(grid: Grid, ours: Cell, against: Cell) -> tuple[Effect, Run | None]:
+    """Return the error rate of the bronze of one cell minus that of the silver of another, as the
+    latest review that judged both found it, and that review."""
+    made = {"bronze": ours.generations(), "silver": against.generations()}
+    for run in reversed(reviews(grid)):
+        judged = {stage: run.data.tags.get(f"touchstone.generation.{stage}") for stage in made}
+        claim = reading.csv(grid.store, run, "review/claim.csv")
+        if claim.empty or any(judged[stage] != made[stage].get(stage, "") for stage in made):
+            continue
+        row = claim.iloc[0]
+        value, low, high, p = (float(row[name]) for name in ("difference", "low", "high", "p"))
+        normal = NormalDist()
+        error = (high - low) / (2 * normal.inv_cdf(0.975))
+        shows = (normal.inv_cdf(0.975) + normal.inv_cdf(0.8)) * error  # in 80 of 100 samples
+        name, experts = (run.data.tags[f"touchstone.{key}"] for key in ("review", "experts"))
+        return Effect(value, low, high, p, shows, f"review {name}, judged by {experts}"), run
+    return Effect(told="nobody judged these sentences: touchstone review export, import"), None
 
 
 def section(grid: Grid) -> list[Any]:

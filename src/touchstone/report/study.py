@@ -33,6 +33,7 @@ from touchstone.report.tables.captions import missing_notes, tasks_of
 from touchstone.report.tables.categories import category_table
 from touchstone.report.tables.claims import claims_table
 from touchstone.report.tables.layout import Table
+from touchstone.report.tables.reviewed import review_table
 
 Writer = Callable[["Study", Path], list[Path]]
 
@@ -75,6 +76,8 @@ def study_of(grid: Grid, *, with_figures: bool = True, encoder: str = "tfidf") -
         tables.append(found)
     if claims := claims_about(grid.study):
         tables.append(claims_table(grid, findings(grid, claims, scores)))
+    if judged := review_table(grid):
+        tables.append(judged)
     for task, kind in tasks_of(grid.cells).items():
         names = next(cell.categories for cell in grid.cells if cell.axes["task"] == task)
         if kind in ("multiclass", "multilabel") or kind == "ner" and len(names) > 1:
