@@ -274,4 +274,4 @@ def _unknown(node: Any, place: str = "") -> Iterator[tuple[str, str, list[str]]]
     for key, value in node.items_ex(resolve=False):
         if known is not None and key not in known:
             yield place, str(key), known
-        yield from _unknown(value, f"{place}{key}.")
+        yield from _unknown(value, f"{place}{key!s}.")

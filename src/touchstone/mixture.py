@@ -98,7 +98,8 @@ def compose(
     UserError
         If a source that is used has no examples, or a filter lacks what it needs.
     """
-    kept, rows, dropped = {}, [], []
+    kept: dict[str, pd.DataFrame] = {}
+    rows, dropped = [], []
     sized = {*config.gold.repeat_to, *config.gold.augment_to} if config.gold.use else set()
     for name in SOURCES:
         mix: SourceMix = getattr(config, name)
@@ -286,6 +287,10 @@ def _leaking(
     )
 
 
+def _save_positions(value: Any, folder: Path) -> None:
+    (folder / "found.json").write_text(json.dumps(value))
+
+
 def _once(
     cache: Path | None, stage: str, key: Mapping[str, Any], compute: Callable[[], Any]
 ) -> Any:
@@ -298,7 +303,7 @@ def _once(
         key,
         VERSION,
         compute,
-        lambda value, folder: (folder / "found.json").write_text(json.dumps(value)) and None,
+        _save_positions,
         lambda folder: json.loads((folder / "found.json").read_text()),
     )[0]
 

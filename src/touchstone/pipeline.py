@@ -339,7 +339,7 @@ def remembered(
 
     The stage cache would find it too, but only after a thousand prompts were rendered to name it.
     """
-    named = {
+    named: dict[str, Any] = {
         part: asdict(getattr(config, part)) for part in ("prompt", "taxonomy", "llm", "generation")
     }
     named |= {

@@ -83,7 +83,7 @@ def traceback_of(error: BaseException, restricted: bool) -> str:
     )
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """Return what an error says in one line; of a database driver's many lines, the driver's
     own."""
     if is_refused(error):

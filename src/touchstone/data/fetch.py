@@ -132,7 +132,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _wanted(source: Source) -> dict[str, str]:
     """Return file below the data folder -> where it comes from (url, member of the archive, or name
     of a conversion)."""
-    out = {}
+    out: dict[str, str] = {}
     for name, origin in source.files.items():
         if "{fold}" in name:
             out |= {
@@ -148,6 +148,7 @@ def _fetch_missing(
     corpus: CorpusConfig, missing: dict[str, str], folder: Path, aside: Path, say: Say
 ) -> None:
     source = corpus.source
+    assert source is not None  # fetch checks it
     archive = aside / "archive.zip"
     if source.url:
         _download(source.url, archive, say)
@@ -222,6 +223,7 @@ def _converted(archive: zipfile.ZipFile, how: str) -> bytes:
 
 
 def _verify(path: Path, name: str, corpus: CorpusConfig, say: Say, how: str) -> None:
+    assert corpus.source is not None  # fetch checks it
     expected = corpus.source.sha256s.get(name)
     found = _check(path, expected, name if how == "fetched" else str(path), corpus)
     say(

@@ -297,7 +297,8 @@ def _label(
     )
 
     def assemble(answers: Answers, keys: Sequence[str]) -> pd.DataFrame:
-        labelled, origins = {}, {}
+        labelled: dict[Any, Any] = {}
+        origins: dict[Any, Any] = {}
         for value, key in zip(answers.values, keys, strict=True):
             if value is not None:
                 labelled |= value

@@ -182,7 +182,7 @@ def _tables(grid: Any, splits: dict[str, pd.DataFrame]) -> dict[str, pd.DataFram
             rows = table[(table["category"] == "all") & (table["source"] != "gold")]
             quality.append(rows[["source", "measure", "value"]])
         key = f"touchstone.generation.{one.stage}"
-        judged = {"kind": "review", key: one.run.data.tags["touchstone.dataset"]}
+        judged: dict[str, Any] = {"kind": "review", key: one.run.data.tags["touchstone.dataset"]}
         for run in reading.search(grid.store, **judged)[-1:]:
             table = reading.csv(grid.store, run, "review/quality.csv")
             if len(table):

@@ -115,7 +115,7 @@ def _marks(labels: Sequence[str], spans: Sequence[Mapping], kind: str) -> frozen
     """Return what was marked: (type, start, end) for entities, (category,) else, (none,) where
     nothing was."""
     if kind == "ner":
-        marks = {(span["type"], int(span["start"]), int(span["end"])) for span in spans}
+        marks: set[tuple] = {(span["type"], int(span["start"]), int(span["end"])) for span in spans}
     else:
         marks = {(label,) for label in labels}
     return frozenset(marks or {(NONE,)})

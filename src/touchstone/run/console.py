@@ -151,7 +151,9 @@ def _overrides_first(arguments: Sequence[str]) -> list[str]:
     """
     if "--" in arguments:
         return list(arguments)
-    overrides, flags, rest = [], [], list(arguments)
+    overrides: list[str] = []
+    flags: list[str] = []
+    rest = list(arguments)
     while rest:
         argument = rest.pop(0)
         (flags if argument.startswith("-") else overrides).append(argument)

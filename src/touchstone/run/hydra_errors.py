@@ -35,9 +35,10 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:
     if isinstance(error, UserError):
         return " ".join(str(error).split())
     chain: list[BaseException] = []
-    while error is not None and error not in chain:
-        chain.append(error)
-        error = error.__cause__ or error.__context__
+    link: BaseException | None = error
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = link.__cause__ or link.__context__
     for link in chain:
         if isinstance(link, UserError):
             return " ".join(str(link).split())

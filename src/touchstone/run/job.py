@@ -234,7 +234,7 @@ def _failing_on_a_run(store: Store, parent: Parent | None, composed: DictConfig)
             tracking.CELL: digest({"overrides": overrides}),
             **_launched(parent),
         }
-        axes = {
+        axes: dict[str, Any] = {
             axis: choices[axis]
             for axis in ("mixture", "classifier", "prompt", "task")
             if axis in choices

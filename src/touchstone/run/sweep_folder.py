@@ -57,7 +57,7 @@ def place(
                 )
             left = None
         same = left and (resuming or left["key"] == key and _unfinished(store, left["run_id"]))
-        return asked, lock, left["run_id"] if same else None
+        return asked, lock, left["run_id"] if left and same else None
     for run in tracking.unfinished_sweeps(store, key):
         folder = Path(run.data.tags.get(tracking.FOLDER, ""))
         if not folder.is_dir():

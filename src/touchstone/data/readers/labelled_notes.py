@@ -176,7 +176,7 @@ def _sentences(path: Path, gold: GoldFiles) -> list[dict[str, Any]]:
     out: list[dict[str, Any]] = []
     seen: dict[str, int] = {}
     for line, record in rows(path):
-        where = {"path": path, "line": line}
+        where: dict[str, Any] = {"path": path, "line": line}
         note = id_field(record, gold.doc_field, **where, key=KEY + "doc_field")
         if note in seen:
             raise UserError(
