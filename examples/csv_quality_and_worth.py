@@ -21,6 +21,6 @@ for split in ("train", "test"):
     ].to_csv(f"gold_{split}.csv", index=False)
 
 measures = ts.quality(theirs, gold[gold["split"] == "train"])
-print(measures[measures["scope"] == "all"].round(3).to_string(index=False))
+print(measures[measures["category"] == "all"].round(3).to_string(index=False))
 worth = ["worth", "--gold", "gold_train.csv", "--test", "gold_test.csv", "--bronze", "theirs.csv"]
 subprocess.run([sys.executable, "-m", "touchstone", *worth], check=True)

@@ -276,7 +276,7 @@ def quality(
 
     Returns
     -------
-    DataFrame of source, scope, measure and value, see `evaluate.quality.table.quality`.
+    DataFrame[source, category, measure, value, note], see `evaluate.quality.table.quality`.
     """
     from touchstone.evaluate.quality.table import quality as measured
 
