@@ -17,8 +17,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # a share, no file's fixtures are made twice, and short tests are left at the end.
 LONG = (
     (
-        "end_to_end/test_sweep",
         "end_to_end/test_launchers",
+        "end_to_end/test_sweep",
         "report/test_page",
         "report/test_tables",
         "report/test_grid_of_cells",
@@ -27,6 +27,8 @@ LONG = (
     ),
     (
         "end_to_end/test_server",
+        "end_to_end/test_races",
+        "end_to_end/test_sync",
         "end_to_end/test_grid",
         "end_to_end/test_synthetic_mining",
         "reproduce/test_reproduce",
@@ -40,6 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     first, second = (
         [item for name in names for item in items if _name(item) == name] for names in LONG
     )
+    first.sort(key=lambda item: "_ray_" not in item.name)  # nothing takes as long as starting Ray
     short = [item for item in items if _name(item) not in sum(LONG, ())]
     middle = max(0, (len(items) + 1) // 2 - len(first))
     items[:] = [*first, *short[:middle], *second, *short[middle:]]

@@ -63,6 +63,7 @@ COMMANDS = {
         "touchstone.llm.recording_commands",
         "export, import or verify recorded LLM answers",
     ),
+    "sync": ("touchstone.run.sync", "copy finished runs into another store, each once"),
     "fetch": ("touchstone.data.fetch", "download a public corpus from its publisher and verify it"),
     "generate": (
         "touchstone.run.generate",

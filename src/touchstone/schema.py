@@ -481,7 +481,8 @@ class EstimatorConfig(ClassifierConfig):
 
 @dataclass
 class TrackingConfig:
-    uri: Optional[str] = None  # null = the embedded SQLite store in paths.store
+    # null = the embedded SQLite store in paths.store; sweep = one in the sweep's own folder
+    uri: Optional[str] = None
     experiment: str = "two_directions"
     log_models: bool = True
     log_restricted_text: bool = False

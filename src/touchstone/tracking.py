@@ -68,6 +68,7 @@ FOLDER, HOST, LAUNCH, COMMAND = (
     "touchstone.launch",
     "touchstone.command",
 )
+ORIGIN = "touchstone.origin"  # of a copy: the id that the run has where it was made
 SUPERSEDED = "superseded"  # the status of a run that a later one replaced
 READING = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": 3,
@@ -157,8 +158,8 @@ def open_store(uri: str | None, experiment: str, folder: str | Path) -> Store:
         raise UserError("study= and tracking.experiment=: must be a name, not empty")
     if uri is not None and "://" not in uri:
         raise UserError(
-            f"tracking.uri={uri}: not a URI. Write http://HOST:PORT, postgresql://..., or "
-            "sqlite:////FOLDER/mlflow.db; null is the embedded store in paths.store"
+            f"tracking.uri={uri}: not a URI. Write http://HOST:PORT, postgresql://..., "
+            "sqlite:////FOLDER/mlflow.db, or sweep; null is the embedded store in paths.store"
         )
     _tell_of_a_silent_database(uri)
     folder = Path(folder).resolve()
@@ -168,7 +169,7 @@ def open_store(uri: str | None, experiment: str, folder: str | Path) -> Store:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(str(folder / "store.lock")):
             if embedded:
-                _create(folder / "mlflow.db")
+                create(folder / "mlflow.db")
             mlflow.set_tracking_uri(uri)
             client = Client(tracking_uri=uri)
             found = client.get_experiment_by_name(experiment)
@@ -220,7 +221,7 @@ def _tell_of_a_silent_database(uri: str | None) -> None:
         )
 
 
-def _create(database: Path) -> None:
+def create(database: Path) -> None:
     """Make an empty database where there is none: aside, then renamed."""
     if database.exists():
         return
@@ -311,7 +312,8 @@ def _less_patience() -> Iterator[None]:
 
 
 def find_run(store: Store, run_id: str) -> Run:
-    """Return a run by its id or by an unambiguous beginning of it.
+    """Return a run by its id or by an unambiguous beginning of it; a copy, by the id of what it is a
+    copy of, too.
 
     Raises
     ------
@@ -324,7 +326,9 @@ def find_run(store: Store, run_id: str) -> Run:
         pass
     found = []
     if re.fullmatch(r"[0-9a-f]+", run_id):
-        found = search(store, f"attributes.run_id LIKE '{run_id}%'", most=2)
+        found = search(store, f"attributes.run_id LIKE '{run_id}%'", most=2) or search(
+            store, f"tags.`{ORIGIN}` LIKE '{run_id}%'", most=2
+        )
     if len(found) != 1:
         raise UserError(
             f"{'several runs' if found else 'no run'} with an id that begins with {run_id!r}"

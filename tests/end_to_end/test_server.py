@@ -4,12 +4,14 @@ when it died is not finished."""
 import importlib.util
 import io
 
+import mlflow
 import pandas as pd
 import pytest
 from preloaded import run, start
 from tracking_server import initdb, postgres, serving
 
 from touchstone import tracking
+from touchstone.run.sync import sync
 
 pytestmark = [
     pytest.mark.skipif(initdb() is None, reason="PostgreSQL (initdb) is not installed"),
@@ -27,6 +29,7 @@ authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 auth_cache_ttl_seconds = 60
 """
 ONE = ("-m", "mixture=gold", "task.gold_patients=1")  # its model is logged too
+FEW = ("generation.bronze_per_category=10", "generation.bronze_none=10")
 GRID = ("-m", "mixture=gold", "task.gold_patients=1,2,3,4", "tracking.log_models=false")
 
 
@@ -65,6 +68,23 @@ def embedded(tmp_path_factory):
     done = run(*GRID, cwd=folder)
     assert done.process.exitcode == 0, done.said()
     return results(None, "two_directions", folder)[1]
+
+
+def test_finished_runs_are_copied_to_a_server_once(server, tmp_path):
+    done = run(
+        "-m", "mixture=gold_bronze", "task.gold_patients=1", *FEW, "study=copied", cwd=tmp_path
+    )
+    assert done.process.exitcode == 0, done.said()
+    for new in (1, 0):
+        copied = sync(tmp_path / "mlflow", server.uri)
+        assert copied.new["cell"] == copied.new["sweep"] == copied.new["generation"] == new
+    (parent,), found = results(server.uri, "copied", tmp_path / "theirs")
+    assert parent.info.status == "FINISHED" and found == results(None, "copied", tmp_path)[1]
+    store = tracking.open_store(server.uri, "copied", tmp_path / "theirs")
+    (cell,) = tracking.children(store, parent.info.run_id)
+    mlflow.set_tracking_uri(server.uri)
+    model = mlflow.pyfunc.load_model(f"runs:/{cell.info.run_id}/model")
+    assert len(model.predict(pd.DataFrame({"text": ["He forgets names."]}))) == 1
 
 
 @pytest.mark.skipif(

@@ -192,7 +192,7 @@ def _empty_store() -> Path:
 
     folder = Path(tempfile.mkdtemp(prefix="touchstone-store-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    tracking._create(folder / "mlflow.db")
+    tracking.create(folder / "mlflow.db")
     return folder / "mlflow.db"
 
 

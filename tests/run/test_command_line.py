@@ -83,7 +83,7 @@ def test_the_traceback_is_shown_on_request_only(tmp_path):
 
 
 def test_a_wrong_sweep_leaves_no_empty_parent(tmp_path):
-    done = run("-m", "mixture=gold,nope", cwd=tmp_path)
+    done = completed("-m", "mixture=gold,nope", cwd=tmp_path)
     assert done.returncode == 1 and 'no mixture "nope"' in done.stderr
     from mlflow import MlflowClient
 

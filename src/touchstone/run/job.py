@@ -60,8 +60,7 @@ def run_job(composed: DictConfig) -> float | None:
         Anything a user can mend; what was computed before stays in cache and store.
     """
     from touchstone import locks as claims
-    from touchstone import tracking
-    from touchstone.run import sweep
+    from touchstone.run import sweep, sweep_store
 
     clean_log_lines()  # this may be a worker
     parent = sweep.parent_of_this_job()
@@ -73,9 +72,7 @@ def run_job(composed: DictConfig) -> float | None:
             composed.task.kind,
         )
         return None
-    store = tracking.open_store(
-        composed.tracking.uri, composed.tracking.experiment, composed.paths.store
-    )
+    store = sweep_store.of_job(composed)
     from touchstone.tracking_errors import telling_trouble
 
     with telling_trouble(store.uri):

@@ -285,34 +285,36 @@ def _prompt_links(store: Store, prompt: Prompt | None, stages: Iterable[str]) ->
         identity = digest({"template": prompt.templates[stage], "version": prompt.version})
         place = (store.uri, f"{prompt.name}.{prompt.family}.{stage}/{identity}")
         if place not in _prompts:
-            _prompts[place] = _registered(store, prompt, stage, identity)
+            tags = {
+                "touchstone.digest": identity,
+                "touchstone.version": str(prompt.version),
+                "touchstone.prompt": prompt.digest,
+            }
+            name = f"{prompt.name}.{prompt.family}.{stage}"
+            message = f"version {prompt.version}"
+            _prompts[place], _ = registered(store, name, prompt.templates[stage], tags, message)
         links.append({"name": _prompts[place].name, "version": str(_prompts[place].version)})
     return {TraceTagKey.LINKED_PROMPTS: json.dumps(links)}
 
 
-def _registered(store: Store, prompt: Prompt, stage: str, identity: str) -> Any:
-    """Return the template's version in the registry, after registering it unless the latest version
-    has the same text."""
-    name = f"{prompt.name}.{prompt.family}.{stage}"
+def registered(
+    store: Store, name: str, template: Any, tags: Mapping[str, str], message: str
+) -> tuple[Any, bool]:
+    """Return a template's version in the registry, and whether it is new: it is registered unless
+    the latest version has the same text, told by the tag `touchstone.digest`."""
     with FileLock(str(store.folder / "locks" / "prompts.lock")):
         try:
             latest = store.client.load_prompt(f"prompts:/{name}@latest")
         except MlflowException:
             latest = None
-        if latest is not None and latest.tags.get("touchstone.digest") == identity:
-            return latest
-        tags = {
-            "touchstone.digest": identity,
-            "touchstone.version": str(prompt.version),
-            "touchstone.prompt": prompt.digest,
-        }
+        if latest is not None and latest.tags.get("touchstone.digest") == tags["touchstone.digest"]:
+            return latest, False
         # Jinja blocks stay as they are: MLflow only knows {{ variables }}, the rest is text to it
-        made = store.client.register_prompt(
-            name, prompt.templates[stage], commit_message=f"version {prompt.version}", tags=tags
-        )
+        made = store.client.register_prompt(name, template, commit_message=message, tags=dict(tags))
         # the wording of the version that the YAML states, e.g. `wording-1`, whatever came after
-        store.client.set_prompt_alias(name, f"wording-{prompt.version}", made.version)
-        return made
+        alias = f"wording-{tags['touchstone.version']}"
+        store.client.set_prompt_alias(name, alias, made.version)
+        return made, True
 
 
 def _messages(generated: tuple[Generated, ...], with_text: bool) -> str:

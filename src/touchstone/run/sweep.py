@@ -12,6 +12,7 @@ so two sweeps in one store never touch each other. Does not run cells (cell.py).
 from __future__ import annotations
 
 import json
+import shlex
 import socket
 import sys
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ from touchstone import locks as claims
 from touchstone.commands import override, run_command
 from touchstone.digest import digest
 from touchstone.errors import UserError
-from touchstone.run.sweep_folder import PARENT_FILE, expanded, place, read
+from touchstone.run.sweep_folder import PARENT_FILE, expanded, place, place_with_store, read
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -63,6 +64,7 @@ class _Current:
     register: str | None = None  # the name that the best cell is to have in the model registry
     ended: bool = False
     resuming: bool = False
+    own_store: bool = False  # in the sweep's folder, see sweep_store.py
 
 
 _current = _Current()
@@ -94,9 +96,9 @@ class SweepCallback(Callback):
 
 def _begin(config: DictConfig) -> None:
     from touchstone import tracking
+    from touchstone.run import sweep_store
     from touchstone.run.environment import code_digest
 
-    store = tracking.open_store(config.tracking.uri, config.tracking.experiment, config.paths.store)
     if config.tracking.register and not config.tracking.log_models:
         raise UserError(
             f"tracking.register={config.tracking.register}: needs tracking.log_models=true, since "
@@ -105,7 +107,14 @@ def _begin(config: DictConfig) -> None:
     _current.register = config.tracking.register
     overrides = [*config.hydra.overrides.task]
     key = digest({"overrides": sorted(overrides), "code": code_digest()})
-    folder, lock, run_id = place(store, config, key, resuming=_current.resuming)
+    own = sweep_store.is_own(config)
+    if own:
+        folder, lock, store, run_id = place_with_store(config, key, resuming=_current.resuming)
+    else:
+        store = tracking.open_store(
+            config.tracking.uri, config.tracking.experiment, config.paths.store
+        )
+        folder, lock, run_id = place(store, config, key, resuming=_current.resuming)
     tags = {
         tracking.FOLDER: str(folder.resolve()),
         tracking.HOST: socket.gethostname(),
@@ -125,6 +134,8 @@ def _begin(config: DictConfig) -> None:
             store, " ".join(overrides)[:60] or "default", tags=tags, params={}
         )
     else:
+        if own:
+            sweep_store.merge(store, run_id)
         launch = tracking.reopen_run(store, run_id) + 1
         tracking.set_tags(store, run_id, tags | {tracking.LAUNCH: str(launch)})
         print(f"continuing sweep {run_id}: finished cells are not run again")
@@ -144,6 +155,7 @@ def _begin(config: DictConfig) -> None:
         folder,
         lock,
     )
+    _current.own_store = own
 
 
 def parent_of_this_job() -> Parent | None:
@@ -207,6 +219,10 @@ def _close(store: Store, parent: Parent, failed: bool, interrupted: bool) -> int
     from touchstone import tracking
     from touchstone.report import closing
 
+    if _current.own_store:
+        from touchstone.run import sweep_store
+
+        sweep_store.merge(store, parent.run_id)
     runs = _of_this_configuration(
         [_settled(store, parent, run) for run in tracking.latest_children(store, parent.run_id)]
     )
@@ -225,6 +241,8 @@ def _close(store: Store, parent: Parent, failed: bool, interrupted: bool) -> int
         store, parent.run_id, "FINISHED" if complete else "KILLED" if interrupted else "FAILED"
     )
     closing.show_sweep(store, parent.run_id, runs)
+    if _current.own_store:
+        print(f"Copy:    touchstone sync {shlex.quote(str(_current.folder))} --to URI")
     best = store.client.get_run(parent.run_id).data.tags.get("touchstone.best", "")
     _register(store, best.split(",") if best and complete else [])
     if not complete and (interrupted or not closing.only_unrecorded(runs)):

@@ -43,21 +43,8 @@ def place(
 
     asked = Path(config.hydra.sweep.dir)
     if any(override.startswith(DIR_OVERRIDE) for override in config.hydra.overrides.hydra):
-        lock = claims.claim(asked / LOCK_FILE)
-        if lock is None:
-            raise UserError(
-                f"hydra.sweep.dir={asked}: a sweep is running there; wait for it or stop it, or give another folder"
-            )
-        left = read(asked)
-        if left and not _is_there(store, left["run_id"]):
-            if resuming:
-                raise UserError(
-                    f"resume: run {left['run_id']} of the sweep in {asked} was deleted in the "
-                    "store; restore it there, or give its command without resume: a new sweep"
-                )
-            left = None
-        same = left and (resuming or left["key"] == key and _unfinished(store, left["run_id"]))
-        return asked, lock, left["run_id"] if left and same else None
+        lock = _claimed(asked)
+        return asked, lock, _continued(store, asked, key, resuming)
     for run in tracking.unfinished_sweeps(store, key):
         folder = Path(run.data.tags.get(tracking.FOLDER, ""))
         if not folder.is_dir():
@@ -74,6 +61,62 @@ def place(
             f"the same command is running as sweep {run.info.run_id}; this one is a sweep of its own"
         )
     return (*_new_folder(config, asked), None)
+
+
+def place_with_store(
+    config: DictConfig, key: str, resuming: bool
+) -> tuple[Path, FileLock, Store, str | None]:
+    """As `place`, where the sweep's store lies in its folder (sweep_store.py), and return that
+    store too: what can be continued is found by the folders beside it."""
+    from touchstone.run import sweep_store
+
+    asked = Path(config.hydra.sweep.dir)
+    if any(override.startswith(DIR_OVERRIDE) for override in config.hydra.overrides.hydra):
+        lock = _claimed(asked)
+        store = sweep_store.of_sweep(config, asked)
+        return asked, lock, store, _continued(store, asked, key, resuming)
+    for file in sorted(asked.parent.parent.glob(f"*/*/{PARENT_FILE}"), reverse=True):
+        folder, left = file.parent, read(file.parent)
+        if left is None or left["key"] != key or not (folder / sweep_store.DATABASE).exists():
+            continue
+        claimed = claims.claim(folder / LOCK_FILE)
+        if claimed is None:
+            print(f"the same command is running in {folder}; this one is a sweep of its own")
+            continue
+        store = sweep_store.of_sweep(config, folder)
+        if not _is_there(store, left["run_id"]) or not _unfinished(store, left["run_id"]):
+            claimed.release()
+            break
+        _pin(config, folder)
+        return folder, claimed, store, left["run_id"]
+    folder, new = _new_folder(config, asked)
+    return folder, new, sweep_store.of_sweep(config, folder), None
+
+
+def _claimed(asked: Path) -> FileLock:
+    lock = claims.claim(asked / LOCK_FILE)
+    if lock is None:
+        raise UserError(
+            f"hydra.sweep.dir={asked}: a sweep is running there; wait for it or stop it, "
+            "or give another folder"
+        )
+    return lock
+
+
+def _continued(store: Store, asked: Path, key: str, resuming: bool) -> str | None:
+    """Return the parent run that a sweep in a folder that was named continues, None for a new
+    one."""
+    left = read(asked)
+    if left and not _is_there(store, left["run_id"]):
+        if resuming:
+            raise UserError(
+                f"resume: run {left['run_id']} of the sweep in {asked} was deleted in the "
+                "store; restore it there, or give its command without resume: a new sweep"
+            )
+        return None
+    if left and (resuming or left["key"] == key and _unfinished(store, left["run_id"])):
+        return str(left["run_id"])
+    return None
 
 
 def _new_folder(config: DictConfig, asked: Path) -> tuple[Path, FileLock]:
