@@ -83,7 +83,8 @@ def test_finished_runs_are_copied_to_a_server_once(server, tmp_path):
     store = tracking.open_store(server.uri, "copied", tmp_path / "theirs")
     (cell,) = tracking.children(store, parent.info.run_id)
     mlflow.set_tracking_uri(server.uri)
-    model = mlflow.pyfunc.load_model(f"runs:/{cell.info.run_id}/model")
+    (logged,) = cell.outputs.model_outputs
+    model = mlflow.pyfunc.load_model(f"models:/{logged.model_id}")
     assert len(model.predict(pd.DataFrame({"text": ["He forgets names."]}))) == 1
 
 

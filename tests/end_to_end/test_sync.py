@@ -60,6 +60,16 @@ def own(tmp_path_factory):
     return sweep
 
 
+def model_of(cell) -> str:
+    (logged,) = cell.outputs.model_outputs
+    return f"models:/{logged.model_id}"
+
+
+def scores_of_model(store, cell) -> set:
+    model = store.client.get_logged_model(model_of(cell).removeprefix("models:/"))
+    return {(one.key, one.value, one.dataset_name) for one in model.metrics}
+
+
 def files(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
@@ -121,9 +131,12 @@ def test_what_is_copied_is_whole_and_copied_once(own, tmp_path, capsys):
     assert {cell.data.tags[tracking.PARENT] for cell in cells} == {parent.info.run_id}
     for cell in cells:
         mlflow.set_tracking_uri(target.uri)
-        copied = mlflow.pyfunc.load_model(f"runs:/{cell.info.run_id}/model")
+        copied = mlflow.pyfunc.load_model(model_of(cell))
         mlflow.set_tracking_uri(source.uri)
-        original = mlflow.pyfunc.load_model(f"runs:/{cell.data.tags[tracking.ORIGIN]}/model")
+        of = source.client.get_run(cell.data.tags[tracking.ORIGIN])
+        assert model_of(of) != model_of(cell)
+        assert scores_of_model(target, cell) == scores_of_model(source, of) != set()
+        original = mlflow.pyfunc.load_model(model_of(of))
         text = pd.DataFrame({"text": ["He forgot the name of his daughter."]})
         assert str(copied.predict(text)) == str(original.predict(text))
     linked = [cell.data.tags.get("mlflow.linkedPrompts", "") for cell in cells]

@@ -32,6 +32,7 @@ from touchstone.tracking_errors import readable_uri, telling_trouble
 
 RUN_ID = re.compile(r"\b[0-9a-f]{32}\b")
 OWN_TAGS = ("mlflow.runName", PARENT, ORIGIN, TraceTagKey.LINKED_PROMPTS)  # set anew in the target
+MODEL = "m-"  # before the 32 digits of a model's id
 LOCK = ".sync.lock"
 METRICS_AT_ONCE, PARAMS_AT_ONCE = 1000, 100  # that MLflow takes in one request
 TEXTS = {".csv", ".md", ".svg", ".json", ".html", ".txt"}
@@ -323,7 +324,22 @@ def _copy_model(stores: Copying, run: Run, new_id: str, output: LoggedModelOutpu
         text = about.read_text(encoding="utf-8").replace(model.model_id, made.model_id)
         about.write_text(text.replace(run.info.run_id, new_id), encoding="utf-8")
         client.log_model_artifacts(made.model_id, temporary)
+    stores.ids[model.model_id.removeprefix(MODEL)] = made.model_id.removeprefix(MODEL)
     client.finalize_logged_model(made.model_id, "READY")
+    metrics = [
+        Metric(
+            one.key,
+            one.value,
+            one.timestamp,
+            one.step,
+            model_id=made.model_id,
+            dataset_name=one.dataset_name,
+            dataset_digest=one.dataset_digest,
+        )
+        for one in model.metrics or []
+    ]
+    for start in range(0, len(metrics), METRICS_AT_ONCE):
+        client.log_batch(new_id, metrics=metrics[start : start + METRICS_AT_ONCE])
     client.log_outputs(new_id, [LoggedModelOutput(made.model_id, output.step)])
 
 
