@@ -516,6 +516,11 @@ def cell_runs(store: Store, parent: str, key: str) -> list[Run]:
     )
 
 
+def lock_of_cell(store: Store, parent: str, key: str) -> Path:
+    """Return the lock that the process holds which works on a cell."""
+    return store.folder / "locks" / f"{parent}-{key[:16]}.lock"
+
+
 def supersede(store: Store, run: Run) -> None:
     """Mark a run that another one replaces; one that its process left RUNNING becomes KILLED."""
     set_tags(store, run.info.run_id, {STATUS: SUPERSEDED})

@@ -94,7 +94,8 @@ def run_job(composed: DictConfig) -> float | None:
                 )
         if parent is None:
             return _run_cell(composed, config, store, key, None)
-        with claims.claimed(sweep.lock_of_cell(store, parent.run_id, key), run_name(config)):
+        lock = tracking.lock_of_cell(store, parent.run_id, key)
+        with claims.claimed(lock, run_name(config)):
             if done := _finished(store, parent, key):
                 _tell(config, "finished before, not run again", 0.0)
                 return done.data.metrics.get(DEV_METRIC)

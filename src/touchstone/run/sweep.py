@@ -268,11 +268,6 @@ def _register(store: Store, best: Sequence[str]) -> None:
     print(*register(store, _current.register, by_task), sep="\n")
 
 
-def lock_of_cell(store: Store, parent: str, key: str) -> Path:
-    """Return the lock that the process holds which works on a cell."""
-    return store.folder / "locks" / f"{parent}-{key[:16]}.lock"
-
-
 def _of_this_configuration(runs: list[Run]) -> list[Run]:
     """Leave out cells that a later launch of the sweep ran under another key: the configuration or
     the data changed in between."""
@@ -296,7 +291,7 @@ def _settled(store: Store, parent: Parent, run: Run) -> Run:
     from touchstone import tracking
 
     if run.info.status != "RUNNING" or claims.is_held(
-        lock_of_cell(store, parent.run_id, run.data.tags.get(tracking.CELL, ""))
+        tracking.lock_of_cell(store, parent.run_id, run.data.tags.get(tracking.CELL, ""))
     ):
         return run
     tracking.end_run(store, run.info.run_id, "KILLED")

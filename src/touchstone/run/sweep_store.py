@@ -83,8 +83,6 @@ def merge(store: Store, parent: str) -> None:
 
 def _ended(store: Store, parent: str) -> Sequence[Run]:
     """Return the runs of a cell's store that have ended, generations first."""
-    from touchstone.run.sweep import lock_of_cell
-
     runs = tracking.search(store, "", experiments=[store.experiment_id])
     ended: list[Run] = []
     for run in runs:
@@ -94,7 +92,7 @@ def _ended(store: Store, parent: str) -> Sequence[Run]:
                 ended.insert(0, run)
         elif tags.get(PARENT) == parent:
             if run.info.status == "RUNNING":
-                if locks.is_held(lock_of_cell(store, parent, tags.get(CELL, ""))):
+                if locks.is_held(tracking.lock_of_cell(store, parent, tags.get(CELL, ""))):
                     continue
                 tracking.end_run(store, run.info.run_id, "KILLED")
                 run = store.client.get_run(run.info.run_id)
