@@ -60,6 +60,7 @@ def run_job(composed: DictConfig) -> float | None:
         Anything a user can mend; what was computed before stays in cache and store.
     """
     from touchstone import locks as claims
+    from touchstone import tracking
     from touchstone.run import sweep, sweep_store
 
     clean_log_lines()  # this may be a worker
