@@ -63,7 +63,7 @@ def test_a_finished_cell_comes_out_identical(finished):
     done = touchstone("reproduce", cells["gold_bronze"][:12], cwd=folder)
     assert (
         done.returncode == 0
-        and "gold_bronze · gold of 3 · tfidf_logreg · guideline" in done.stdout
+        and "gold_bronze · gold of 10 · tfidf_logreg · guideline" in done.stdout
         and ": identical" in done.stdout
     ), done.stdout + done.stderr
 

@@ -61,7 +61,7 @@ LONGEST = 34  # lines of a table that fits a landscape page
 # bold numbers stay bold and aligned, differences keep their plus, 1575 is 1,575
 ALIGNED = (
     r"\sisetup{detect-weight=true,mode=text,retain-explicit-plus=true,"
-    r"group-separator={,},group-minimum-digits=4}"
+    r"group-digits=integer,group-separator={,},group-minimum-digits=4}"
 )
 COLUMN = "7.7cm"  # width of a column in a two-column journal
 PACKAGES = r"\usepackage{booktabs,graphicx,siunitx,longtable}"
