@@ -14,7 +14,7 @@ from touchstone.errors import UserError
 
 PAGE = (ROOT / "docs" / "your-data.md").read_text()
 TABLE = re.findall(
-    r"^\| `?(\w*)`? \| .* \| `touchstone inspect (\S+) ?(.*)` \|$", PAGE, re.MULTILINE
+    r"^\| (?:`(\w+)` )?\| .* \| `touchstone inspect (\S+) ?(.*)` \|$", PAGE, re.MULTILINE
 )
 
 

@@ -439,7 +439,8 @@ def test_hallmark_names_are_the_labels_of_the_corpus():
 
     guideline = taxonomy("hallmarks")
     frame, counted = read_sentences(corpus("hoc").gold, guideline, DATA)
-    assert counted == {"documents": 1852, "sentences": 17464, "labelled": 17464 - 13021}
+    counts = {name: counted[name] for name in ("documents", "sentences", "labelled")}
+    assert counts == {"documents": 1852, "sentences": 17464, "labelled": 17464 - 13021}
     found = Counter(label for labels in frame["labels"] for label in labels)
     assert set(found) == set(guideline.ids)
     assert (
