@@ -155,9 +155,7 @@ def test_a_change_that_does_not_fit_or_would_send_is_one_line(
     )
     config = OmegaConf.to_container(made.composed("mixture=gold"), resolve=True)
     (tmp_path / "jobs.json").write_text(
-        json.dumps(
-            [{"config": config, "changes": ["seed=1", change], "own_code": str(tmp_path)}]
-        )
+        json.dumps([{"config": config, "changes": ["seed=1", change], "own_code": str(tmp_path)}])
     )
     assert reproduce._child(tmp_path / "jobs.json", tmp_path / "done.json") == 1
     told = capsys.readouterr().err
