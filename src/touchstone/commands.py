@@ -37,7 +37,7 @@ def override(key: str, value: str) -> str:
     >>> override("hydra.sweep.dir", "out/seed=1")
     "hydra.sweep.dir='out/seed=1'"
     """
-    if re.fullmatch(r"[A-Za-z/.][\w/.-]*", value) and value.lower() not in (
+    if re.fullmatch(r"[A-Za-z/.][\w/.-]*", value, re.ASCII) and value.lower() not in (
         "true",
         "false",
         "null",

@@ -623,16 +623,10 @@ class _Waiting(logging.Filter):
     of its objects."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if (
-            str(record.msg).startswith("Retrying (")
-            and isinstance(record.args, tuple)
-            and record.args
-        ):
-            left = getattr(record.args[0], "total", "some")
-            record.msg, record.args = (
-                "the tracking server does not answer; waiting, %s more tries",
-                (left,),
-            )
+        retrying = re.match(r"Retrying \(Retry\(total=(\d+)", record.getMessage())
+        if retrying:
+            record.msg = "the tracking server does not answer; waiting, %s more tries"
+            record.args = (retrying[1],)
         return True
 
 
