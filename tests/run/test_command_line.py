@@ -51,7 +51,7 @@ def test_help_lists_every_axis_of_the_grid(tmp_path):
         ),
         (
             "task.gold_patientz=3",
-            'no key "gold_patientz". Did you mean gold_patients? There are: dev_fraction, gold_patients',
+            'no key "gold_patientz". Did you mean gold_patients? There are: dev_fraction, folds, gold_patients',
         ),
         ("mixture=gold,silver", "several values make a sweep; add -m"),
         ("nope=3", 'nope=3: no key "nope"'),

@@ -49,8 +49,9 @@ def wide(table: Table) -> pd.DataFrame:
             if entry.mark:
                 line[f"{title} star"] = entry.mark
         rows.append(line)
-    frame = pd.DataFrame(rows)
-    return frame[[*_heads(table), *_ordered(table, list(frame.columns))]]
+    names = list(dict.fromkeys(name for line in rows for name in line))
+    columns = [*_heads(table), *_ordered(table, names)]  # heads stand in a table without rows, too
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _heads(table: Table) -> list[str]:
