@@ -10,14 +10,19 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from touchstone.data.annotated import Document, Mention
+from touchstone.data import parts
+from touchstone.data.annotated import Document, Mention, table_of
 from touchstone.data.files import quoted
 from touchstone.errors import UserError, no_such
+from touchstone.schema import GoldFiles
+from touchstone.taxonomy import Taxonomy
 
 log = logging.getLogger(__name__)
 TOLD = 5  # ties named in the message
@@ -45,6 +50,46 @@ class Settled:
 
     documents: tuple[Document, ...]
     counted: dict[str, object]
+
+
+# Reads one file of an export: the votes on each text, counting by name what is not used
+Votes = Callable[[parts.Part, GoldFiles, Counter[str]], list[list["Vote"]]]
+
+
+def read_votes(
+    votes: Votes, files: GoldFiles, taxonomy: Taxonomy, data_folder: str | Path | None, left: str
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read an annotation tool's export as an example table.
+
+    Parameters
+    ----------
+    votes : reads one file.
+    left : what happened to what `votes` counts, for the log: "are not used".
+
+    Returns
+    -------
+    frame, counted : see `annotated.table_of`; with several annotators also `settled`; and the
+        counts of `votes`.
+    """
+    documents: list[Document] = []
+    counted: Counter[str] = Counter()
+    people: dict[str, Any] = {}
+    for part in parts.parts_of(files, data_folder):
+        chosen = settled(votes(part, files, counted), files.annotator, part.path)
+        documents += chosen.documents
+        people |= chosen.counted
+    for name, count in counted.items():
+        log.warning("corpus.gold.reader=%s: %d %s %s", files.reader, count, name, left)
+    frame, summary = table_of(documents, files, taxonomy, segmented=False)
+    return frame, summary | people | dict(counted)
+
+
+def read_single(votes: Votes, files: GoldFiles, data_folder: str | Path | None) -> pd.DataFrame:
+    """Return what each annotator of an export said; see `single`."""
+    texts: list[list[Vote]] = []
+    for part in parts.parts_of(files, data_folder):
+        texts += votes(part, files, Counter())
+    return single(texts)
 
 
 def settled(texts: Iterable[Sequence[Vote]], annotator: str | None, path: object) -> Settled:

@@ -9,7 +9,6 @@ unless `segment: true`. A CSV of doccano: `corpus.gold.reader=table` with `label
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,8 +17,8 @@ from typing import Any
 import pandas as pd
 
 from touchstone.data import annotated, parts, records
-from touchstone.data.annotated import Annotation, Document, mentions_of, table_of
-from touchstone.data.annotators import Vote, settled, single
+from touchstone.data.annotated import Annotation, mentions_of
+from touchstone.data.annotators import Vote, read_single, read_votes
 from touchstone.data.files import rows
 from touchstone.errors import UserError
 from touchstone.schema import GoldFiles
@@ -27,32 +26,18 @@ from touchstone.taxonomy import Taxonomy
 
 KEYS = (*parts.KEYS, *annotated.KEYS, *records.KEYS, "annotator")
 TOGETHER = "all"  # the file of everybody's annotations together
-log = logging.getLogger(__name__)
 
 
 def read(
     files: GoldFiles, taxonomy: Taxonomy, data_folder: str | Path | None
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Read an export as an example table; see `label_studio.read` for what is returned."""
-    documents: list[Document] = []
-    counted: Counter[str] = Counter()
-    people: dict[str, Any] = {}
-    for part in parts.parts_of(files, data_folder):
-        chosen = settled(_votes(part, files, counted), files.annotator, part.path)
-        documents += chosen.documents
-        people |= chosen.counted
-    for name, count in counted.items():
-        log.warning("corpus.gold.reader=doccano: %d %s are not used", count, name)
-    frame, summary = table_of(documents, files, taxonomy, segmented=False)
-    return frame, summary | people | dict(counted)
+    return read_votes(_votes, files, taxonomy, data_folder, left="are not used")
 
 
 def read_annotators(files: GoldFiles, data_folder: str | Path | None) -> pd.DataFrame:
     """Return what each annotator said; see `annotators.single`."""
-    texts: list[list[Vote]] = []
-    for part in parts.parts_of(files, data_folder):
-        texts += _votes(part, files, Counter())
-    return single(texts)
+    return read_single(_votes, files, data_folder)
 
 
 def _votes(part: parts.Part, files: GoldFiles, counted: Counter[str]) -> list[list[Vote]]:

@@ -11,7 +11,6 @@ offsets are places in HTML.
 from __future__ import annotations
 
 import json
-import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,8 +19,8 @@ from typing import Any
 import pandas as pd
 
 from touchstone.data import annotated, parts, records
-from touchstone.data.annotated import Annotation, Document, mentions_of, table_of
-from touchstone.data.annotators import Vote, settled, single
+from touchstone.data.annotated import Annotation, Document, mentions_of
+from touchstone.data.annotators import Vote, read_single, read_votes
 from touchstone.data.tables import json_of
 from touchstone.errors import UserError
 from touchstone.schema import GoldFiles
@@ -29,7 +28,6 @@ from touchstone.taxonomy import Taxonomy
 
 KEYS = (*parts.KEYS, *annotated.KEYS, *records.KEYS, "annotator")
 OWN = ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time")  # JSON-MIN
-log = logging.getLogger(__name__)
 Texts = list[list[Vote]]
 
 
@@ -48,25 +46,12 @@ def read(
     UserError
         With file and task: no text, offsets that do not fit, an unknown category.
     """
-    counted: Counter[str] = Counter()
-    documents: list[Document] = []
-    people: dict[str, Any] = {}
-    for part in parts.parts_of(files, data_folder):
-        chosen = settled(_votes(part, files, counted), files.annotator, part.path)
-        documents += chosen.documents
-        people |= chosen.counted
-    for name, count in counted.items():
-        log.warning("corpus.gold.reader=label_studio: %d %s left out", count, name)
-    frame, summary = table_of(documents, files, taxonomy, segmented=False)
-    return frame, summary | people | dict(counted)
+    return read_votes(_votes, files, taxonomy, data_folder, left="left out")
 
 
 def read_annotators(files: GoldFiles, data_folder: str | Path | None) -> pd.DataFrame:
     """Return what each annotator said; see `annotators.single`."""
-    texts: Texts = []
-    for part in parts.parts_of(files, data_folder):
-        texts += _votes(part, files, Counter())
-    return single(texts)
+    return read_single(_votes, files, data_folder)
 
 
 def _votes(part: parts.Part, files: GoldFiles, counted: Counter[str]) -> Texts:
