@@ -30,6 +30,7 @@ ui: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
 
 # The pages of docs/ as HTML in docs/_build; any warning fails.
 docs: $(STAMP)

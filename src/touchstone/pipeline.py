@@ -281,9 +281,10 @@ def generate(
 
 def raise_held(held: Sequence[PendingRequests | EstimateOnly]) -> None:
     """Raise what was kept until every part had been asked, as one."""
-    for kind in (PendingRequests, EstimateOnly):
-        if stops := [stop for stop in held if isinstance(stop, kind)]:
-            raise kind.merged(stops)
+    if pending := [stop for stop in held if isinstance(stop, PendingRequests)]:
+        raise PendingRequests.merged(pending)
+    if estimates := [stop for stop in held if isinstance(stop, EstimateOnly)]:
+        raise EstimateOnly.merged(estimates)
 
 
 def generate_alone(config: Config) -> dict[str, Generated]:
@@ -378,7 +379,8 @@ def corrected(
 ) -> tuple[dict[str, pd.DataFrame], dict[str, Collection[str]]]:
     """Put the experts' labels in the place of the LLM's where the mixture names them; return the
     sources and, for each such source, the ids of the examples that were judged."""
-    out, reviewed = dict(sources), {}
+    out = dict(sources)
+    reviewed: dict[str, Collection[str]] = {}
     for name in out:
         if path := getattr(config.mixture, name).corrections:
             labels = read_corrections(path, taxonomy.ids)

@@ -164,7 +164,7 @@ def open_store(uri: str | None, experiment: str, folder: str | Path) -> Store:
     _tell_of_a_silent_database(uri)
     folder = Path(folder).resolve()
     embedded = uri is None
-    uri = default_uri(folder) if embedded else uri
+    uri = uri if uri is not None else default_uri(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(str(folder / "store.lock")):
@@ -201,6 +201,7 @@ def open_store(uri: str | None, experiment: str, folder: str | Path) -> Store:
         raise UserError(
             f"cannot open the tracking store {readable_uri(uri)}: {reason(error)}"
         ) from error
+    assert found is not None, "it was made above"
     return Store(client, uri, found.experiment_id, experiment, folder, found.artifact_location)
 
 
@@ -366,7 +367,7 @@ def search(
     def page(token: str | None) -> PagedList[Run]:
         size = PAGE if most is None else min(most, PAGE)
         return store.client.search_runs(
-            experiments, filters, max_results=size, order_by=[order], page_token=token
+            list(experiments), filters, max_results=size, order_by=[order], page_token=token
         )
 
     return _pages(page, most)

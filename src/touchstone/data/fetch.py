@@ -17,7 +17,7 @@ import urllib.request
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from touchstone.digest import digest_file
 from touchstone.errors import UserError, no_such
@@ -89,7 +89,7 @@ def corpus_named(name: str) -> CorpusConfig:
     UserError
         If there is no such corpus, or its file does not fit the schema.
     """
-    from omegaconf import OmegaConf
+    from omegaconf import DictConfig, OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     choices = conf_names("corpus")
@@ -97,7 +97,7 @@ def corpus_named(name: str) -> CorpusConfig:
         raise UserError(no_such("corpus", name, choices))
     path = conf_file(f"corpus/{name}.yaml")
     try:
-        given = OmegaConf.load(path)
+        given = cast(DictConfig, OmegaConf.load(path))
         parents = [
             parent for parent in given.pop("defaults", []) if parent != "_self_"
         ]  # a variant names its parent, as for Hydra

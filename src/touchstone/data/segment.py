@@ -303,7 +303,8 @@ def _ends_sentence(
         return "?" not in marks or not text[at - 1].isspace()  # "septic shock ? source biliary"
     if closers:
         return True
-    word = WORD_BEFORE.search(text, max(first, at - LOOK_BACK), at)[0]
+    before = WORD_BEFORE.search(text, max(first, at - LOOK_BACK), at)
+    word = before[0] if before else ""  # the pattern matches nothing at least
     low = word.lower()
     if not word:
         return at > first
@@ -336,7 +337,8 @@ def _ends_after_initial(text: str, first: int, at: int, follow: int) -> bool:
     if not before:
         return False
     previous = before[-1].rstrip(".").lower()
-    next_word = NEXT_WORD.match(text, follow)[0]
+    after = NEXT_WORD.match(text, follow)
+    next_word = after[0] if after else ""
     if previous in TITLES or before[-1][0].isupper():
         return next_word.lower() in STARTERS or not next_word[1:].islower()
     return True

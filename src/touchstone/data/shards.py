@@ -17,6 +17,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -90,7 +91,7 @@ def segment_shards(
     source = iter(shards)
     head = list(islice(source, 2))
     if processes == 1 or len(head) < 2:
-        results = (
+        results: Iterator[tuple[Shard, Any, bool]] = (
             (shard, *_segmented(shard.key, shard.notes, candidates, cache))
             for shard in chain(head, source)
         )

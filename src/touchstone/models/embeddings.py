@@ -117,9 +117,8 @@ def _through_cache(
                     block = store.missing(missing[start : start + BLOCK])
                     if block:
                         key = {"space": space, "texts": digest(block)}
-                        made = functools.partial(
-                            compute, block, lambda n, start=start: done(start + n)
-                        )
+                        shift = functools.partial(_shifted, done, start)
+                        made = functools.partial(compute, block, shift)
                         cached(
                             folder.parent,
                             STAGE,
@@ -176,6 +175,11 @@ class _Blocks:
         self.known[rows] = True
         with contextlib.suppress(OSError):  # a cache that may only be read
             os.utime(marker)  # last use, for `touchstone cache prune`
+
+
+def _shifted(done: Callable[[int], None], start: int, n: int) -> None:
+    """Tell the progress of a block as that of the whole."""
+    done(start + n)
 
 
 def _name(text: str) -> str:

@@ -48,7 +48,7 @@ def words(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in _word().finditer(text)]
 
 
-def to_tags(spans: Sequence[Span], units: Offsets, types: Sequence[str]) -> np.ndarray:
+def to_tags(spans: Sequence[Span], units: Offsets | np.ndarray, types: Sequence[str]) -> np.ndarray:
     """Return the IOB2 tag number of each unit (word), shape (len(units),).
 
     A unit belongs to a span if they share a character, so a span that ends inside a word is widened
@@ -77,7 +77,7 @@ def to_tags(spans: Sequence[Span], units: Offsets, types: Sequence[str]) -> np.n
 
 
 def to_spans(
-    tags: Sequence[int] | np.ndarray, units: Offsets, types: Sequence[str]
+    tags: Sequence[int] | np.ndarray, units: Offsets | np.ndarray, types: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Return the spans of a tag sequence over units; the inverse of `to_tags` for spans that begin
     and end with units.
@@ -144,10 +144,10 @@ def check_spans(
     ValueError If the numbers differ, a span is outside its text, or a type is unknown; the message
         names the position, never the text.
     """
-    y = [list(spans) for spans in y]
-    if len(y) != len(X):
-        raise ValueError(f"{len(X)} texts but {len(y)} lists of spans")
-    for i, (text, spans) in enumerate(zip(X, y, strict=True)):
+    checked = [list(spans) for spans in y]
+    if len(checked) != len(X):
+        raise ValueError(f"{len(X)} texts but {len(checked)} lists of spans")
+    for i, (text, spans) in enumerate(zip(X, checked, strict=True)):
         for span in spans:
             if not 0 <= span["start"] < span["end"] <= len(text):
                 raise ValueError(
@@ -157,7 +157,7 @@ def check_spans(
                 raise ValueError(
                     f"text {i}: entity type {span['type']!r} is not one of {', '.join(types)}"
                 )
-    return y
+    return checked
 
 
 def entity_types(types: Sequence[str] | None, y: Sequence[Sequence[Span]]) -> list[str]:

@@ -72,8 +72,13 @@ def score_effect(ours: Cell, against: Cell, scores: pd.DataFrame | None = None) 
 
 
 def _of_row(row: pd.Series) -> Effect:
-    names = ("difference", "difference_low", "difference_high", "p", "detectable")
-    return Effect(*(float(row[name]) for name in names))
+    return Effect(
+        value=float(row["difference"]),
+        low=float(row["difference_low"]),
+        high=float(row["difference_high"]),
+        p=float(row["p"]),
+        detectable=float(row["detectable"]),
+    )
 
 
 def minority_effect(store: Store, ours: Cell, against: Cell) -> Effect:

@@ -320,10 +320,8 @@ def _review(store: Any, file: Path, key: Path | None) -> tuple[Any, Any, str]:
     at = replace(store, experiment_id=run.info.experiment_id)
     cells = reading.search(
         store,
-        **{
-            "kind": "cell",
-            **{f"touchstone.generation.{k}": v for k, v in list(review.datasets.items())[:1]},
-        },
+        kind="cell",
+        **{f"touchstone.generation.{k}": str(v) for k, v in list(review.datasets.items())[:1]},  # type: ignore[arg-type]
     )
     study = cells[-1].data.tags.get("touchstone.study", "study") if cells else "study"
     return review, at, _start(at, review, study, {"of": "generated", "n": len(review.items)})

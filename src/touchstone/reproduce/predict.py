@@ -265,7 +265,7 @@ def loaded(store: str, run_id: str) -> tuple[Any, Taxonomy, str]:
     mlflow.set_tracking_uri(opened.uri)
     try:
         outputs = opened.client.get_run(record.run_id).outputs
-        (logged,) = outputs.model_outputs if outputs else ()
+        (logged,) = list(outputs.model_outputs) if outputs else []
         model = mlflow.pyfunc.load_model(f"models:/{logged.model_id}")
     except ValueError:
         raise UserError(NO_MODEL.format(record.run_id)) from None

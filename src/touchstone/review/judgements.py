@@ -94,7 +94,8 @@ def agreed(judgements: pd.DataFrame, review: Review) -> pd.DataFrame:
                 "example_id": facts.at[item, "example_id"],
                 "source": facts.at[item, "source"],
                 "labels": sorted(
-                    (label for label, votes in labels.items() if 2 * votes > n), key=order.get
+                    (label for label, votes in labels.items() if 2 * votes > n),
+                    key=order.__getitem__,
                 ),
                 "spans": [
                     {"start": start, "end": end, "type": kind}

@@ -70,7 +70,8 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _interrupt)  # a scheduler's way to ask for an end: as Ctrl-C
     from touchstone.run import sweep  # light: mlflow is imported when a sweep starts
 
-    status, error, unrecorded = EXIT_ERROR, None, False
+    status, unrecorded = EXIT_ERROR, False
+    error: BaseException | None = None
     kept_error.clear()
     try:
         refuse_pasted(arguments)

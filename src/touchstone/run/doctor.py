@@ -77,10 +77,10 @@ def _extras() -> Iterator[Finding]:
         return
     needed: dict[str, list[str]] = {}
     for line in lines:
-        extra = re.search(r"extra == ['\"]([\w-]+)['\"]", line)
-        name = re.match(r"[\w.-]+", line)
-        if extra and name:
-            needed.setdefault(extra[1], []).append(name[0])
+        marker = re.search(r"extra == ['\"]([\w-]+)['\"]", line)
+        package = re.match(r"[\w.-]+", line)
+        if marker and package:
+            needed.setdefault(marker[1], []).append(package[0])
     for extra, names in needed.items():
         lacking = [name for name in names if not _version(name)]
         told = f"lacks {', '.join(lacking)}: pip install '{DISTRIBUTION}[{extra}]'"

@@ -159,7 +159,7 @@ def _explain_hydra(
         if found := re.search(r"Key '([^']+)' (?:is )?not in '?(\w+)'?", text):
             where = re.search(r"full_key: (\S+)", text)
             full = where[1] if where else found[1]
-            wrong = next(
+            typed = next(
                 (
                     argument
                     for argument in arguments
@@ -170,7 +170,7 @@ def _explain_hydra(
             parent = full.rpartition(".")[0]
             keys = _launcher_keys(arguments) if parent == "hydra.launcher" else _fields(found[2])
             if keys:
-                return f"{wrong}: {no_such('key', found[1], keys)}" + (
+                return f"{typed}: {no_such('key', found[1], keys)}" + (
                     f" (below {parent})" if parent else ""
                 )
             others = (
@@ -183,7 +183,7 @@ def _explain_hydra(
                 if others
                 else ""
             )
-            return f'{wrong}: no key "{found[1]}" below {parent}{way_out}'
+            return f'{typed}: no key "{found[1]}" below {parent}{way_out}'
     if told := _explain_composing(text):
         return told
     if (
@@ -193,11 +193,11 @@ def _explain_hydra(
     ):
         if found[1] not in _groups():
             return f"{found[1]}: {no_such('config group', found[1], _groups())}"
-        wrong = next(
+        typed = next(
             (argument for argument in arguments if argument.startswith(found[1] + "=")),
             f"{found[1]}=...",
         )
-        return f"{wrong}: conf/config.yaml chooses no {found[1]} that this could replace; write +{wrong}"
+        return f"{typed}: conf/config.yaml chooses no {found[1]} that this could replace; write +{typed}"
     if name in (
         "ValidationError",
         "UnsupportedValueType",
@@ -242,7 +242,7 @@ def _launcher_keys(arguments: Sequence[str]) -> list[str]:
     )
     path = conf_file(f"hydra/launcher/{chosen}.yaml")
     return (
-        [key for key in OmegaConf.load(path) if key not in ("_target_", "defaults")]
+        [str(key) for key in OmegaConf.load(path) if key not in ("_target_", "defaults")]
         if path.is_file()
         else []
     )

@@ -176,7 +176,7 @@ def _tell(config: Config, result: str, seconds: float, unit: str = "") -> None:
     folder = Path(hydra.sweep.dir) if hydra and hydra.mode == RunMode.MULTIRUN else None
     grid = places.read_grid(folder) if folder else None
     name = cell_name(config, grid.varying if grid else (), unit)
-    number = int(OmegaConf.select(hydra, "job.num", default=0) or 0) if folder else 0
+    number = int(getattr(hydra.job, "num", 0) or 0) if hydra and folder else 0
     places.tell(folder, number, name, result, seconds)
     live.refresh()
 

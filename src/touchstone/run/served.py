@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import Array
 
 from touchstone.data import targets
@@ -67,6 +67,7 @@ class Served:
     def signature(self) -> ModelSignature:
         """Return what goes in and what comes out, as MLflow states it."""
         labels = ColSpec(Array(DataType.string), "labels")
+        outputs: list[ColSpec | TensorSpec]
         if self.kind == "ner":
             outputs = [labels, ColSpec(DataType.string, "spans")]
         else:

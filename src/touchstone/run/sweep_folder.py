@@ -53,10 +53,10 @@ def place(
             ):  # the folder was removed, so nothing runs in it
                 return (*_new_folder(config, asked), run.info.run_id)
             continue  # of another machine, which may well be at it
-        lock = claims.claim(folder / LOCK_FILE)
-        if lock is not None:
+        claimed = claims.claim(folder / LOCK_FILE)
+        if claimed is not None:
             _pin(config, folder)
-            return folder, lock, run.info.run_id
+            return folder, claimed, run.info.run_id
         print(
             f"the same command is running as sweep {run.info.run_id}; this one is a sweep of its own"
         )

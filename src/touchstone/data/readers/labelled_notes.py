@@ -173,6 +173,8 @@ def parse_labels(
 
 def _sentences(path: Path, gold: GoldFiles) -> list[dict[str, Any]]:
     """Cut the notes at their reference offsets: rows of an example table without labels."""
+    if gold.doc_field is None:
+        raise UserError(f"{KEY}doc_field=null: label files name the note, so notes need an id")
     out: list[dict[str, Any]] = []
     seen: dict[str, int] = {}
     for line, record in rows(path):

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -48,7 +48,7 @@ NOT_IN_ERROR = pa.array(["", "0", "0.0", "f", "false", "nan", "null", "none"])
 SAME_IN_BOTH = re.compile(r"[\x20-\x7e]+")
 SPECIAL = ("\\", "$", "^", "{", "(?")
 FOLDING = "[\u0130\u0131\u017f\u212a]"
-UNREADABLE = (
+UNREADABLE: tuple[Any, ...] = (
     pa.ArrowException,
     OSError,
     EOFError,
@@ -375,11 +375,7 @@ def _resolved(path: Path, reader: str) -> Layout:
             f"{path}: no column {lacking[0]} (columns: {listed(header)}), which corpus.pool.reader={reader} needs. "
             "Other CSV files: corpus.pool.reader=notes, and name the columns in corpus.pool.*_field"
         )
-    return replace(
-        layout,
-        **{
-            part: named[name.lower()]
-            for part, name in vars(layout).items()
-            if isinstance(name, str)
-        },
-    )
+    columns: dict[str, Any] = {
+        part: named[name.lower()] for part, name in vars(layout).items() if isinstance(name, str)
+    }
+    return replace(layout, **columns)

@@ -119,7 +119,8 @@ def _read_part(path: Path, split: str, relation: str, docs_of: int) -> list[dict
 def _sentences(path: Path) -> Iterator[tuple[int, str, str]]:
     """Yield line, sentence and label of each row; the first line says whether there is a header and
     which column is which."""
-    sentence = label = width = None
+    sentence, label = 0, 1
+    width: int | None = None
     with opened(path) as handle:
         for number, line in enumerate(handle, start=1):
             cells = line.rstrip("\r\n").split("\t")

@@ -107,7 +107,9 @@ def read(path: Path, review: Review, expert: str | None) -> pd.DataFrame:
                 raise UserError(f"{path}: no column {name!r}; there are: {', '.join(line)}")
         if not line[judged].strip():
             continue
-        row = dict.fromkeys(COLUMNS, "") | {name: line.get(name, "").strip() for name in COLUMNS}
+        row: dict[str, Any] = dict.fromkeys(COLUMNS, "") | {
+            name: line.get(name, "").strip() for name in COLUMNS
+        }
         row |= {"labels": [], "spans": [], "expert": expert or row["expert"] or path.stem}
         if review.kind == "ner":
             where = f"{path}, line {number}"
