@@ -50,7 +50,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if importlib.util.find_spec("sentence_transformers") is None:
         print(
-            "not measured: sentence-transformers is not installed (pip install sentence-transformers)"
+            "not measured: sentence-transformers is not installed (pip install "
+            "sentence-transformers)"
         )
         return 1
     limit_threads(arguments.threads)

@@ -123,7 +123,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if importlib.util.find_spec("accelerate") is None:
         print(
-            "not measured: Hugging Face Trainer needs accelerate, which is not installed (pip install accelerate)"
+            "not measured: Hugging Face Trainer needs accelerate, which is not installed (pip "
+            "install accelerate)"
         )
         return 1
     limit_threads(arguments.threads)
@@ -150,13 +151,15 @@ def main() -> int:
             for (name, value), new in zip(best.items(), (theirs, mine), strict=True)
         }
     print(
-        f"all-MiniLM-L6-v2, {n_classes} classes, {steps} steps of {BATCH} sentences, {dtype}, {arguments.threads} threads, best of {REPEATS}"
+        f"all-MiniLM-L6-v2, {n_classes} classes, {steps} steps of {BATCH} sentences, {dtype}, "
+        f"{arguments.threads} threads, best of {REPEATS}"
     )
     for name, seconds in best.items():
         print(f"{name:24}{steps * BATCH / seconds:>8.1f} sentences/s")
     ratio = best["Hugging Face Trainer"] / best["touchstone"]
     print(
-        f"{'fine-tuning':40} {ratio:5.2f} x   (at least {LEAST}) {'ok' if ratio >= LEAST else 'MISSED'}"
+        f"{'fine-tuning':40} {ratio:5.2f} x   (at least {LEAST}) "
+        f"{'ok' if ratio >= LEAST else 'MISSED'}"
     )
     return int(ratio < LEAST)
 

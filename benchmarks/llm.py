@@ -29,8 +29,8 @@ HERE = Path(__file__).resolve().parent
 SERVER = HERE.parent / "tests" / "harness" / "fake_llm_server.py"
 N, IN_FLIGHT, LATENCY = 2_000, 64, 0.2
 NOTE = (
-    "Daughter reports that he repeats questions within minutes and has lost his way twice on the road to the church. "
-    * 12
+    "Daughter reports that he repeats questions within minutes and has lost his way twice on the "
+    "road to the church. " * 12
 )
 SCHEMA = {
     "title": "answer",

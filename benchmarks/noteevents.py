@@ -232,7 +232,9 @@ def main() -> int:
         met = found[name] < limit if name == "peak RSS MB" else found[name] >= limit
         missed += not met
         print(
-            f"{name:<14}{found[name]:>8.2f}   {'at most' if name == 'peak RSS MB' else 'at least'} {limit}   {'met' if met else 'MISSED'}"
+            f"{name:<14}{found[name]:>8.2f}   "
+            f"{'at most' if name == 'peak RSS MB' else 'at least'} {limit}   "
+            f"{'met' if met else 'MISSED'}"
         )
     return 1 if missed else 0
 

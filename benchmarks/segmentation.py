@@ -97,7 +97,8 @@ def main() -> int:
     }
     size = sum(len(note["text"].encode()) for note in notes) / 1e6
     print(
-        f"{len(notes)} notes, {len(expected)} sentences, {size:.2f} MB; wrapped: at {COLUMNS} columns"
+        f"{len(notes)} notes, {len(expected)} sentences, {size:.2f} MB; wrapped: at {COLUMNS} "
+        "columns"
     )
     print(f"{'splitter':<34}{'F1':>8}{'F1 wrapped':>12}{'MB/s':>8}")
     scores: dict[str, tuple[float, float]] = {}

@@ -77,10 +77,12 @@ def main() -> int:
     check_same_numbers(true, preds["silver"], clusters, names)
 
     print(
-        f"{RESAMPLES:,} resamples x {SENTENCES:,} sentences of {PATIENTS} patients x {CATEGORIES} categories x {len(MIXTURES)} mixtures"
+        f"{RESAMPLES:,} resamples x {SENTENCES:,} sentences of {PATIENTS} patients x {CATEGORIES} "
+        f"categories x {len(MIXTURES)} mixtures"
     )
     print(
-        f"one step of the loop (draw, f1_score): {loop_call * 1e3:.2f} ms, median of {TIMED}; totals of the loop are scaled from it"
+        f"one step of the loop (draw, f1_score): {loop_call * 1e3:.2f} ms, median of {TIMED}; "
+        "totals of the loop are scaled from it"
     )
     passed = True
     for what, ours, calls in (
@@ -92,7 +94,8 @@ def main() -> int:
         passed &= good
         verdict = "ok" if good else "MISSED"
         print(
-            f"{what}: {ours:.2f} s (limit {LIMIT_S:g}); loop {loop:.0f} s; {loop / ours:.0f} x (at least {LIMIT_RATIO:g}) {verdict}"
+            f"{what}: {ours:.2f} s (limit {LIMIT_S:g}); loop {loop:.0f} s; {loop / ours:.0f} x "
+            f"(at least {LIMIT_RATIO:g}) {verdict}"
         )
     print(f"{len(table)} rows, {int(table['p'].notna().sum())} paired tests")
     return 0 if passed else 1

@@ -40,19 +40,32 @@ ERROR_SHARE = 0.01
 PARAGRAPHS = 4000
 COLUMNS = 72  # where lines are wrapped
 WORDS = (
-    "the of and to was with in a for on he she is patient at no his her by as from noted right left then that be had this per given after or "
-    "not are blood will pain stable continue history normal without started status today chest small remains mild increased well neuro "
-    "respiratory daily follow up seen plan family hypertension alert oriented lung clear changes evidence heart disease denies edema "
-    "currently felt pressure temp monitor skin intact abdomen soft tender bilaterally renal function improved overnight admitted home wife "
-    "daughter son reports fever cough sputum culture sent antibiotics vancomycin levofloxacin heparin insulin sliding scale coumadin aspirin "
-    "metoprolol lasix drip titrated weaned extubated intubated vent settings suctioned secretions thick yellow diet tolerated advanced bowel "
-    "sounds present foley draining urine output adequate line placed central arterial catheter tip position effusion opacity atelectasis "
-    "pneumothorax film unchanged comparison previous study impression clinical indication year old man woman presented shortness breath "
-    "weakness fall fracture surgery procedure tolerated complication transferred floor unit service attending team discussed agreed code full "
-    "social work physical therapy rehab discharge medications tablet sig one twice three times needed days weeks appointment clinic primary "
-    "care physician cardiology neurology consult recommended imaging mri ct head scan negative positive labs sodium potassium creatinine "
-    "hematocrit platelets white count glucose magnesium calcium phosphate lactate gas troponin ejection fraction systolic murmur rate rhythm "
-    "sinus tachycardia atrial fibrillation paced interval wave axis deviation block infarct ischemia cardiac catheterization stent graft valve"
+    "the of and to was with in a for on he she is patient at no his her by as from noted right "
+    "left then that be had this per given after or "
+    "not are blood will pain stable continue history normal without started status today chest "
+    "small remains mild increased well neuro "
+    "respiratory daily follow up seen plan family hypertension alert oriented lung clear changes "
+    "evidence heart disease denies edema "
+    "currently felt pressure temp monitor skin intact abdomen soft tender bilaterally renal "
+    "function improved overnight admitted home wife "
+    "daughter son reports fever cough sputum culture sent antibiotics vancomycin levofloxacin "
+    "heparin insulin sliding scale coumadin aspirin "
+    "metoprolol lasix drip titrated weaned extubated intubated vent settings suctioned secretions "
+    "thick yellow diet tolerated advanced bowel "
+    "sounds present foley draining urine output adequate line placed central arterial catheter "
+    "tip position effusion opacity atelectasis "
+    "pneumothorax film unchanged comparison previous study impression clinical indication year "
+    "old man woman presented shortness breath "
+    "weakness fall fracture surgery procedure tolerated complication transferred floor unit "
+    "service attending team discussed agreed code full "
+    "social work physical therapy rehab discharge medications tablet sig one twice three times "
+    "needed days weeks appointment clinic primary "
+    "care physician cardiology neurology consult recommended imaging mri ct head scan negative "
+    "positive labs sodium potassium creatinine "
+    "hematocrit platelets white count glucose magnesium calcium phosphate lactate gas troponin "
+    "ejection fraction systolic murmur rate rhythm "
+    "sinus tachycardia atrial fibrillation paced interval wave axis deviation block infarct "
+    "ischemia cardiac catheterization stent graft valve"
 ).split()
 # rare enough to filter by: about one paragraph in twenty holds one of them
 KEYWORDS = (
@@ -116,7 +129,8 @@ def _blocks(rng: np.random.Generator, patients: int | None) -> Iterator[tuple[by
             day = f"21{rng.integers(10, 99)}-{rng.integers(1, 13):02d}-{rng.integers(1, 29):02d}"
             length = median * float(rng.lognormal(0.0, 0.5))
             note = [
-                f"[**{day}**] {rng.integers(24):02d}:{rng.integers(60):02d}\n{description.upper()}\n"
+                f"[**{day}**] "
+                f"{rng.integers(24):02d}:{rng.integers(60):02d}\n{description.upper()}\n"
             ]
             while length > 0:
                 note.append(paragraphs[int(rng.integers(PARAGRAPHS))])
@@ -152,7 +166,8 @@ def _paragraph(rng: np.random.Generator) -> str:
     if rng.random() < 0.05:
         text.insert(
             1,
-            f'Family says "{KEYWORDS[int(rng.integers(len(KEYWORDS)))]}" since [**{rng.integers(2090, 2200)}**].',
+            f'Family says "{KEYWORDS[int(rng.integers(len(KEYWORDS)))]}" since '
+            f"[**{rng.integers(2090, 2200)}**].",
         )
     lines, line = [], ""
     for word in " ".join(text).split(" "):

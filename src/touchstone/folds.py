@@ -53,7 +53,8 @@ def folds_of(config: Config) -> list[Fold]:
         return []
     if config.corpus.sites:
         raise UserError(
-            f"task.folds={asked}: corpus.sites are scored by one split of the corpus; leave out one "
+            f"task.folds={asked}: corpus.sites are scored by one split of the corpus; leave out "
+            "one "
             "of the two"
         )
     gold = config.corpus.gold

@@ -108,7 +108,8 @@ def compose(
         frame = sources[name].reset_index(drop=True)
         if frame.empty:
             raise UserError(
-                f"mixture={config.name}: there is no {name} data; see the quarantine and generation "
+                f"mixture={config.name}: there is no {name} data; see the quarantine and "
+                "generation "
                 "tables, or choose a mixture without it"
             )
         reasons = _reasons(frame, name, mix, round_trip, (reviewed or {}).get(name))
@@ -195,13 +196,15 @@ def _reasons(
     if mix.filter == "confident":
         if (frame["confidence"] == "").all():
             raise UserError(
-                f"mixture.{name}.filter=confident: the {name} examples carry no confidence; it is for silver"
+                f"mixture.{name}.filter=confident: the {name} examples carry no confidence; it is "
+                "for silver"
             )
         reasons[(frame["confidence"] != "high").to_numpy()] = "filtered"
     if mix.filter == "round_trip":
         if round_trip is None:
             raise UserError(
-                f"mixture.{name}.filter=round_trip: no round-trip labels; the filter is for bronze sentences"
+                f"mixture.{name}.filter=round_trip: no round-trip labels; the filter is for "
+                "bronze sentences"
             )
         reasons[~frame["example_id"].isin(list(round_trip)).to_numpy()] = "filtered"
     if mix.filter == "reviewed":
@@ -317,7 +320,8 @@ def _sample(
     if mix.ratio is not None:
         if n_gold is None:
             raise UserError(
-                f"mixture.{name}.ratio is of the gold sentences, and this mixture uses no gold; give mixture.{name}.count"
+                f"mixture.{name}.ratio is of the gold sentences, and this mixture uses no gold; "
+                f"give mixture.{name}.count"
             )
         size = round(mix.ratio * n_gold)
     if size is None or size >= len(frame):

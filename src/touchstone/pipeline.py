@@ -301,7 +301,8 @@ def generate_alone(config: Config) -> dict[str, Generated]:
         pool = config.corpus.pool
         if config.prompt.n_shots:
             raise UserError(
-                f"prompt={config.prompt.name}: shows {config.prompt.n_shots} gold sentences for each "
+                f"prompt={config.prompt.name}: shows {config.prompt.n_shots} gold sentences for "
+                "each "
                 f"category, and corpus={config.corpus.name} has no gold. Choose prompt=guideline"
             )
         if config.mixture.silver.use and pool is not None and pool.reader == "rest_of_train":
@@ -616,7 +617,8 @@ def assemble(
         resembling = int(first.mixed.composition["resembles_test"].sum())
         if resembling:
             warnings.append(
-                f"{resembling} gold training sentences are as close to a test sentence as the leakage guard allows no synthetic one to be"
+                f"{resembling} gold training sentences are as close to a test sentence as the "
+                "leakage guard allows no synthetic one to be"
             )
     values["n_test"] = float(len(test))
     dev_scores = [one.dev_score for one in repetitions if one.dev_score is not None]
@@ -749,11 +751,13 @@ def _asked(
     told = []
     if len(test) < len(whole):
         told.append(
-            f"scored on a seeded sample of {len(test)} of {len(whole)} test sentences (task.llm_test_sentences={size})"
+            f"scored on a seeded sample of {len(test)} of {len(whole)} test sentences "
+            f"(task.llm_test_sentences={size})"
         )
     if answered < len(test):
         told.append(
-            f"{len(test) - answered} of {len(test)} test sentences have no usable answer (see quarantine); they count as none found"
+            f"{len(test) - answered} of {len(test)} test sentences have no usable answer (see "
+            "quarantine); they count as none found"
         )
     row = {
         "test_sentences": len(whole),

@@ -296,7 +296,8 @@ def _module(key: str, name: str, module: str) -> ModuleType:
             if not error.name or not f"{module}.".startswith(f"{error.name}."):
                 raise
             raise UserError(
-                f"{key}={name}: no module {error.name} in {Path.cwd()} or among the installed packages"
+                f"{key}={name}: no module {error.name} in {Path.cwd()} or among the installed "
+                "packages"
             ) from None
 
 

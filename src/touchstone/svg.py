@@ -36,7 +36,8 @@ def confusion_svg(confusion: pd.DataFrame) -> str:
     )  # slanted labels take less height than width
     width, height = left + CELL * len(labels) + 0.75 * margin, top + CELL * len(labels) + TEXT
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}"'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" '
+        f'width="{width:.0f}" height="{height:.0f}"'
         f' font-family="Helvetica, Arial, sans-serif" font-size="{TEXT}">',
         '<rect width="100%" height="100%" fill="white"/>',
         f'<text x="{left}" y="{TEXT + 2}" font-weight="bold">predicted</text>',
@@ -46,20 +47,24 @@ def confusion_svg(confusion: pd.DataFrame) -> str:
         y = top + CELL * row
         slant_x, slant_y = left + CELL * (row + 0.5), top - 6
         parts.append(
-            f'<text x="{left - 6}" y="{y + CELL / 2 + 4:.0f}" text-anchor="end">{escape(label)}</text>'
+            f'<text x="{left - 6}" y="{y + CELL / 2 + 4:.0f}" '
+            f'text-anchor="end">{escape(label)}</text>'
         )
         parts.append(
-            f'<text x="{slant_x:.0f}" y="{slant_y:.0f}" transform="rotate(-45 {slant_x:.0f} {slant_y:.0f})">{escape(label)}</text>'
+            f'<text x="{slant_x:.0f}" y="{slant_y:.0f}" transform="rotate(-45 {slant_x:.0f} '
+            f'{slant_y:.0f})">{escape(label)}</text>'
         )
         for column, count in enumerate(counts[row]):
             share = count / max(counts[row].sum(), 1)
             x, middle = left + CELL * column, left + CELL * (column + 0.5)
             parts.append(
-                f'<rect x="{x:.0f}" y="{y:.0f}" width="{CELL}" height="{CELL}" fill="{_shade(share)}" stroke="white"/>'
+                f'<rect x="{x:.0f}" y="{y:.0f}" width="{CELL}" height="{CELL}" '
+                f'fill="{_shade(share)}" stroke="white"/>'
             )
             colour = "white" if share > 0.5 else "black"
             parts.append(
-                f'<text x="{middle:.0f}" y="{y + CELL / 2 + 4:.0f}" text-anchor="middle" fill="{colour}">{count:.0f}</text>'
+                f'<text x="{middle:.0f}" y="{y + CELL / 2 + 4:.0f}" text-anchor="middle" '
+                f'fill="{colour}">{count:.0f}</text>'
             )
     return "\n".join([*parts, "</svg>"]) + "\n"
 

@@ -191,11 +191,13 @@ def open_store(uri: str | None, experiment: str, folder: str | Path) -> Store:
                 found = client.get_experiment_by_name(experiment)
             elif found.lifecycle_stage == "deleted":
                 raise UserError(
-                    f"experiment {experiment!r} was deleted in the store; restore it, or choose another: tracking.experiment=NAME"
+                    f"experiment {experiment!r} was deleted in the store; restore it, or choose "
+                    "another: tracking.experiment=NAME"
                 )
     except OSError as error:
         raise UserError(
-            f"cannot write the tracking store in {folder}: {error.strerror}; set paths.store, or a server: tracking.uri=..."
+            f"cannot write the tracking store in {folder}: {error.strerror}; set paths.store, or "
+            "a server: tracking.uri=..."
         ) from error
     except MlflowException as error:
         raise UserError(
@@ -253,7 +255,8 @@ def open_existing(where: str | Path) -> Store:
         path = path / "mlflow.db" if path.is_dir() else path
         if not path.is_file():
             raise UserError(
-                f"no tracking store in {where}; run a sweep first, or name the store: --store FOLDER_OR_URI"
+                f"no tracking store in {where}; run a sweep first, or name the store: --store "
+                "FOLDER_OR_URI"
             )
         _check_tables(path)
         folder, uri = path.parent, sqlite_uri(path)
@@ -270,7 +273,10 @@ def open_existing(where: str | Path) -> Store:
         ValueError,
     ) as error:  # ImportError: of a database's driver
         if is_away(error):
-            told = f"the tracking server {readable_uri(uri)} does not answer; start it, or name another store: --store FOLDER_OR_URI"
+            told = (
+                f"the tracking server {readable_uri(uri)} does not answer; start it, or name "
+                "another store: --store FOLDER_OR_URI"
+            )
             raise UserError(told) from error
         raise UserError(
             f"cannot open the tracking store {readable_uri(uri)}: {reason(error)}"
@@ -294,7 +300,8 @@ def _check_tables(path: Path) -> None:
         raise UserError(f"cannot open the tracking store {path}: {error}") from error
     if not {"experiments", "runs"} <= tables:
         raise UserError(
-            f"{path} is no tracking store: it has no tables of MLflow; name the store: --store FOLDER_OR_URI"
+            f"{path} is no tracking store: it has no tables of MLflow; name the store: --store "
+            "FOLDER_OR_URI"
         )
 
 
@@ -430,7 +437,8 @@ def artifacts(store: Store, run: Run) -> Path:
     beside = store.folder / "artifacts" / file_name(experiment) / run.info.run_id / "artifacts"
     if not beside.exists():
         raise UserError(
-            f"run {run.info.run_id}: its artefacts are neither at {place} nor at {beside}; send the artefact folder with the store"
+            f"run {run.info.run_id}: its artefacts are neither at {place} nor at {beside}; send "
+            "the artefact folder with the store"
         )
     return beside
 

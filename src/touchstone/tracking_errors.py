@@ -50,14 +50,20 @@ def store_trouble(uri: str, error: BaseException) -> str | None:
     if is_refused(error):
         return f"{readable_uri(uri)}: {reason(error)}; {way_out}"
     if isinstance(error, MlflowException) and "sqlite3.OperationalError" in str(error):
-        return f"cannot write the tracking store {readable_uri(uri)}: {reason(error)}; mend that, {way_out}"
+        return (
+            f"cannot write the tracking store {readable_uri(uri)}: {reason(error)}; mend that, "
+            f"{way_out}"
+        )
     if isinstance(error, OSError) and error.errno in (
         errno.ENOSPC,
         errno.EDQUOT,
         errno.EFBIG,
         errno.EROFS,
     ):
-        return f"cannot write {error.filename or 'a file'}: {error.strerror}; free some space, {way_out}"
+        return (
+            f"cannot write {error.filename or 'a file'}: {error.strerror}; free some space, "
+            f"{way_out}"
+        )
     return None
 
 
@@ -87,7 +93,10 @@ def reason(error: BaseException) -> str:
     """Return what an error says in one line; of a database driver's many lines, the driver's
     own."""
     if is_refused(error):
-        return "the server wants a user and a password that it knows; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        return (
+            "the server wants a user and a password that it knows; set MLFLOW_TRACKING_USERNAME "
+            "and MLFLOW_TRACKING_PASSWORD"
+        )
     text = str(error).strip() or type(error).__name__
     driver = re.search(r"\(sqlite3\.OperationalError\) (.+)", text)
     line = driver[1] if driver else text.splitlines()[0]

@@ -80,8 +80,8 @@ def test_missing_files_are_downloaded_verified_and_said(server, tmp_path):
     assert said[0] == "toy: licence CC0; cite Nobody 2026"
     assert "toy/train.tsv: fetched, verified" in said
     assert (
-        f"toy/test.tsv: fetched, not verified: no checksum known; its sha256 is {sha256(b'two' + bytes([10]))}"
-        in said
+        "toy/test.tsv: fetched, not verified: no checksum known; its sha256 is "
+        f"{sha256(b'two' + bytes([10]))}" in said
     )
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
         "toy"
@@ -111,7 +111,10 @@ def test_a_file_with_another_checksum_is_an_error_and_is_not_overwritten(server,
     (tmp_path / "toy/train.tsv").write_bytes(b"mine\n")
     with pytest.raises(
         UserError,
-        match=f"toy/train.tsv: sha256 {sha256(b'mine' + bytes([10]))} is not the recorded .* conf/corpus/toy.yaml",
+        match=(
+            f"toy/train.tsv: sha256 {sha256(b'mine' + bytes([10]))} is not the recorded .* "
+            "conf/corpus/toy.yaml"
+        ),
     ):
         fetch(config, tmp_path)
     assert (tmp_path / "toy/train.tsv").read_bytes() == b"mine\n" and server.asked == []
@@ -230,9 +233,9 @@ def test_hallmarks_become_one_jsonl_of_top_level_labels(server, tmp_path):
         {"doc_id": "20", "sent": 1, "text": "We asked why .", "labels": []},
         {"doc_id": "20", "sent": 2, "text": "Na\ufffdve cells .", "labels": []},
     ]
-    assert (
-        text.splitlines()[0]
-        == '{"doc_id": "100", "sent": 0, "text": "Broken byte \ufffd .", "labels": ["Cellular energetics"]}'
+    assert text.splitlines()[0] == (
+        '{"doc_id": "100", "sent": 0, "text": "Broken byte \ufffd .", "labels": ["Cellular '
+        'energetics"]}'
     )
 
 

@@ -38,7 +38,10 @@ def test_a_relative_path_is_found_in_the_data_folder_then_the_demo_then_the_work
 def test_a_missing_file_is_an_error_that_says_where_it_was_looked_for(tmp_path):
     with pytest.raises(
         UserError,
-        match=r"^nope.csv: no such file. Looked in paths.data \(.*\); the built-in demo \(.*\); the working folder",
+        match=(
+            r"^nope.csv: no such file. Looked in paths.data \(.*\); the built-in demo \(.*\); "
+            r"the working folder"
+        ),
     ):
         find("nope.csv", tmp_path)
     with pytest.raises(
@@ -160,7 +163,8 @@ def test_a_missing_field_names_the_fields_there_and_the_override(tmp_path):
     with pytest.raises(UserError) as caught:
         text_field({"id": 7, "note": CANARY}, "text", **where, key="corpus.pool.text_field")
     assert str(caught.value).endswith(
-        'notes.jsonl, line 41: no field "text" (fields: id, note). Name the one to read: corpus.pool.text_field=note'
+        'notes.jsonl, line 41: no field "text" (fields: id, note). Name the one to read: '
+        "corpus.pool.text_field=note"
     )
     with pytest.raises(UserError, match="corpus.pool.id_field=ID$"):
         id_field({"text": CANARY, "ID": 7}, "note_id", **where, key="corpus.pool.id_field")

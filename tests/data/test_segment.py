@@ -99,7 +99,10 @@ def test_numbers_of_list_items_stay_with_their_items():
 
 
 def test_notes_written_without_capitals_are_split_too():
-    note = "pt alert and oriented x3. moves all extremities. dr. smith aware. t 98.6. approx. 20 cc out."
+    note = (
+        "pt alert and oriented x3. moves all extremities. dr. smith aware. t 98.6. approx. 20 cc "
+        "out."
+    )
     assert sentences(note) == [
         "pt alert and oriented x3.",
         "moves all extremities.",
@@ -148,7 +151,8 @@ def test_wrapped_lines_are_joined_and_list_lines_kept():
         "Discharge medications",
         "Aspirin EC 81 mg daily",
         "Furosemide 20 mg daily x 7 days with potassium chloride 20 mEq daily for a week",
-        "Amiodarone 400 mg BID x 1 week, then 400 mg daily x 1 week, then 200 mg daily until seen by cardiology",
+        "Amiodarone 400 mg BID x 1 week, then 400 mg daily x 1 week, then 200 mg daily until seen "
+        "by cardiology",
         "Tramadol 50 mg q6h prn, #30",
     ]
 

@@ -55,7 +55,8 @@ def cell(tmp_path, monkeypatch):
     write(tmp_path / "gold.csv", rows(20))
     (tmp_path / "conf" / "corpus").mkdir(parents=True)
     (tmp_path / "conf" / "corpus" / "ward.yaml").write_text(
-        "name: ward\ngold: {reader: table, path: gold.csv, doc_field: note, patient_field: patient}\n"
+        "name: ward\ngold: {reader: table, path: gold.csv, doc_field: note, patient_field: "
+        "patient}\n"
         "pool: {reader: notes, path: pool.csv}\n"
     )
 

@@ -171,7 +171,8 @@ def test_the_logged_model_of_ones_own_class_loads_elsewhere(cells, tmp_path):
     mlflow.set_tracking_uri(store.uri)
     model = next(iter(cell.outputs.model_outputs)).model_id
     code = (
-        f"import mlflow, os, pandas as pd; mlflow.set_tracking_uri({store.uri!r}); os.chdir({str(tmp_path)!r}); "
+        f"import mlflow, os, pandas as pd; mlflow.set_tracking_uri({store.uri!r}); "
+        f"os.chdir({str(tmp_path)!r}); "
         f"model = mlflow.pyfunc.load_model('models:/{model}'); "
         "print(len(model.predict(pd.DataFrame({'text': ['Forgets the names.', 'Sleeps well.']}))))"
     )

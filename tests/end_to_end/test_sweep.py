@@ -321,7 +321,10 @@ def test_a_full_disk_is_told_in_one_line_and_the_same_command_goes_on_with_room(
     prefix = small_disk(tmp_path)
     if prefix is None:
         pytest.skip("this machine allows no small disk (unshare and mount)")
-    grid = "-m mixture=gold task.gold_patients=1,2,3 tracking.log_models=false paths.cache=disk/cache paths.store=disk/store"
+    grid = (
+        "-m mixture=gold task.gold_patients=1,2,3 tracking.log_models=false "
+        "paths.cache=disk/cache paths.store=disk/store"
+    )
     copy_store(tmp_path / "empty")
     script = f"""
         mkdir disk && mount -t tmpfs -o size=50m none disk

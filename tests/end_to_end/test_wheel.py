@@ -113,7 +113,8 @@ def test_the_demo_runs_outside_a_checkout(bin_folder, tmp_path):
     listed = (
         "import touchstone.tracking as t, touchstone.report.reading as r\n"
         "s = t.open_existing('mlflow')\n"
-        "print(*[k + ' ' + x.info.run_id for k in ('sweep', 'cell') for x in r.search(s, kind=k)], sep='\\n')"
+        "print(*[k + ' ' + x.info.run_id for k in ('sweep', 'cell') for x in r.search(s, "
+        "kind=k)], sep='\\n')"
     )
     runs = dict(
         line.split()

@@ -23,7 +23,8 @@ COPIES = [
 
 def _others(n: int) -> list[str]:
     return [
-        f"@GENE$ {'alpha beta gamma delta zeta'.split()[i % 5]}{i} w{i}a w{i}b w{i}c w{i}d @DISEASE$."
+        f"@GENE$ {'alpha beta gamma delta zeta'.split()[i % 5]}{i} w{i}a w{i}b w{i}c w{i}d "
+        "@DISEASE$."
         for i in range(n)
     ]
 

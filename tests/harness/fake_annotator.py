@@ -68,7 +68,10 @@ def annotate(body: dict[str, Any]) -> str:
 
 def _pair(line: str, positive: bool) -> str:
     first, second, *rest = invented(sum(map(ord, line)))
-    return f"{first} {second} @GENE$ {'linked to' if positive else 'seen beside'} @DISEASE$ {' '.join(rest)}."
+    return (
+        f"{first} {second} @GENE$ {'linked to' if positive else 'seen beside'} @DISEASE$ "
+        f"{' '.join(rest)}."
+    )
 
 
 def _sentence(line: str) -> str:

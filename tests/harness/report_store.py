@@ -306,7 +306,10 @@ def two_directions(
                     store,
                     parent,
                     *overrides,
-                    told="60 of 60 requests are not in the recording, the first is 00ff (claude at file)",
+                    told=(
+                        "60 of 60 requests are not in the recording, the first is 00ff (claude "
+                        "at file)"
+                    ),
                 )
             else:
                 log(store, parent, *overrides, cache=str(folder / "cache"))

@@ -20,7 +20,10 @@ from touchstone.schema import LLMConfig
 
 HERE = Path(__file__).resolve().parent
 PATHS = [str(HERE), str(HERE.parent / "harness")]  # of processes that tests start
-PRICES = "batch_factor: 0.5\nmodels:\n  fake-1: {input: 10.0, cached_input: 1.0, output: 20.0, as_of: 2026-01-01}\n  free: {input: null, output: null}\n"
+PRICES = (
+    "batch_factor: 0.5\nmodels:\n  fake-1: {input: 10.0, cached_input: 1.0, output: 20.0, as_of: "
+    "2026-01-01}\n  free: {input: null, output: null}\n"
+)
 
 
 def config(url, tmp_path, **changes):

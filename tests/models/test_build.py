@@ -96,8 +96,10 @@ def test_importing_models_loads_nothing_heavy():
 
 def test_linear_classifiers_do_not_load_torch():
     code = (
-        "import sys; from touchstone.models.tfidf import TfidfClassifier; from touchstone.models.crf import CrfTagger; "
-        "TfidfClassifier(kind='binary').fit(['a cat', 'a dog'], [0, 1]); print('torch' in sys.modules)"
+        "import sys; from touchstone.models.tfidf import TfidfClassifier; from "
+        "touchstone.models.crf import CrfTagger; "
+        "TfidfClassifier(kind='binary').fit(['a cat', 'a dog'], [0, 1]); print('torch' in "
+        "sys.modules)"
     )
     assert (
         subprocess.run(

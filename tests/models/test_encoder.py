@@ -37,7 +37,8 @@ SENTENCES = [
     "MRI brain: moderate hippocampal atrophy.",
     "",
     "Walks the dog daily.",
-    "Daughter fills the pill box because he forgets whether he took his morning tablets, and she now drives him to every appointment.",
+    "Daughter fills the pill box because he forgets whether he took his morning tablets, and she "
+    "now drives him to every appointment.",
     "naïve café \U0001f9ec",
 ]
 
@@ -74,7 +75,10 @@ def test_minilm_that_was_changed_is_refused(monkeypatch):
     monkeypatch.setitem(encoder.MINILM_SHA256, "tokenizer.json", "0" * 64)
     with pytest.raises(
         UserError,
-        match=r"tokenizer.json: sha256 is be50c3628f2b, not the published 000000000000; reinstall it",
+        match=(
+            r"tokenizer.json: sha256 is be50c3628f2b, not the published 000000000000; reinstall "
+            r"it"
+        ),
     ):
         find_encoder("minilm")
 
@@ -98,7 +102,10 @@ def test_what_is_no_encoder_is_said_in_one_line(tmp_path, bert, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(
         UserError,
-        match=r"classifier.encoder=nobody/nothing at revision v1: .*cannot be had from the Hugging Face hub",
+        match=(
+            r"classifier.encoder=nobody/nothing at revision v1: .*cannot be had from the Hugging "
+            r"Face hub"
+        ),
     ) as error:
         find_encoder("nobody/nothing", "v1")
     assert "\n" not in str(error.value)

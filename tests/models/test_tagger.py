@@ -207,7 +207,10 @@ def test_crf_that_is_not_installed_names_the_extra(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(
         UserError,
-        match=r"classifier=crf needs the package pycrfsuite, which is not installed: pip install 'touchstone-nlp\[crf\]'",
+        match=(
+            r"classifier=crf needs the package pycrfsuite, which is not installed: pip install "
+            r"'touchstone-nlp\[crf\]'"
+        ),
     ):
         CrfTagger().fit(["a"], [[]])
 

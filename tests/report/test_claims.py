@@ -129,9 +129,18 @@ def test_the_command_prints_verdicts_effects_and_runs(capsys):
         ("claims: []", "must have the keys studies and claims"),
         ("studies: [x]\nclaims: [{id: a, txt: b}]", 'no key "txt". Did you mean text?'),
         ("studies: [x]\nclaims: [{id: a, text: b}]", "source, measure, ours, direction must be given"),
-        ("studies: [x]\nclaims: [{id: a, text: b, source: c, measure: scores, ours: {}, direction: higher}]", "Did you mean score?"),
-        ("studies: [x]\nclaims: [{id: a, text: b, source: c, measure: score, ours: {}, direction: higher}]", "measure score needs against"),
-        ("studies: [x]\nclaims: [{id: a, text: b, source: c, measure: score, ours: {}, against: {}, direction: up}]", "differs, higher, lower"),
+        ((
+            "studies: [x]\nclaims: [{id: a, text: b, source: c, measure: scores, ours: {}, "
+            "direction: higher}]"
+        ), "Did you mean score?"),
+        ((
+            "studies: [x]\nclaims: [{id: a, text: b, source: c, measure: score, ours: {}, "
+            "direction: higher}]"
+        ), "measure score needs against"),
+        ((
+            "studies: [x]\nclaims: [{id: a, text: b, source: c, measure: score, ours: {}, "
+            "against: {}, direction: up}]"
+        ), "differs, higher, lower"),
     ],
 )  # fmt: skip
 def test_a_file_of_claims_that_is_wrong_is_told_with_its_place(tmp_path, monkeypatch, text, said):

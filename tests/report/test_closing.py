@@ -40,12 +40,13 @@ def test_each_task_is_a_table_with_interval_change_and_mark(sweep, screen):
         r"gold_silver +\d,\d{3} .*0\.\d{3} +\[0\.\d{3}, 0\.\d{3}\] +\+0\.\d{3} \*", text
     )
     assert re.search(
-        r"ad_multiclass, tfidf_logreg, guideline, claude, gold of 10 patients, 3 draws, 1,153 test sentences",
+        r"ad_multiclass, tfidf_logreg, guideline, claude, gold of 10 patients, 3 draws, 1,153 "
+        r"test sentences",
         " ".join(text.split()),
     )
     assert (
-        "paired permutation test over test patients (all swaps enumerated), Holm-corrected over 5 comparisons"
-        in " ".join(text.split())
+        "paired permutation test over test patients (all swaps enumerated), Holm-corrected over 5 "
+        "comparisons" in " ".join(text.split())
     )
 
 

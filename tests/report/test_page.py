@@ -53,12 +53,13 @@ def page(tmp_path_factory):
 def test_the_page_asks_the_question_and_answers_it_with_numbers(page):
     _, text, _, _ = page
     assert (
-        "<h1>What are LLM-labelled notes and LLM-written sentences worth beside a little expert gold?</h1>"
-        in text
+        "<h1>What are LLM-labelled notes and LLM-written sentences worth beside a little expert "
+        "gold?</h1>" in text
     )
     answer = re.search(r'<div class="answer">(.*?)</div>', text, re.S)[1]
     assert re.search(
-        r"ad_multiclass: gold_silver scores best, macro F1 0\.\d{3}, \+0\.\d{3} \[\+0\.\d\d, \+0\.\d\d\] against gold \(p",
+        r"ad_multiclass: gold_silver scores best, macro F1 0\.\d{3}, \+0\.\d{3} \[\+0\.\d\d, "
+        r"\+0\.\d\d\] against gold \(p",
         answer,
     )
     assert (

@@ -465,7 +465,8 @@ def test_published_figures_have_a_source_and_our_units(tmp_path):
     )
     broken = tmp_path / "published.yaml"
     broken.write_text(
-        "- {study: a, kind: ner, row: bronze, metric: f1, value: 1, unit: percent, what: x, source: ''}"
+        "- {study: a, kind: ner, row: bronze, metric: f1, value: 1, unit: percent, what: x, "
+        "source: ''}"
     )
     with pytest.raises(UserError, match="entry 1: must have the fields .*source, none empty"):
         published("a", broken)
@@ -526,7 +527,10 @@ def test_a_sweep_without_a_finished_cell_says_why():
     )
     with pytest.raises(
         UserError,
-        match="no finished cell to make tables of. Missing: bronze of ad_multiclass. MissingRecording: not in the",
+        match=(
+            "no finished cell to make tables of. Missing: bronze of ad_multiclass. "
+            "MissingRecording: not in the"
+        ),
     ):
         study_of(collect(store, "nothing_finished"))
 

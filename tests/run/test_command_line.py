@@ -43,7 +43,8 @@ def test_help_lists_every_axis_of_the_grid(tmp_path):
     [
         (
             "mixture=gold,nope",
-            'no mixture "nope". There are: bronze, gold, gold_bronze, gold_silver, gold_silver_bronze, silver, silver_bronze',
+            'no mixture "nope". There are: bronze, gold, gold_bronze, gold_silver, '
+            "gold_silver_bronze, silver, silver_bronze",
         ),
         (
             "mixture=gold_slver",
@@ -51,7 +52,8 @@ def test_help_lists_every_axis_of_the_grid(tmp_path):
         ),
         (
             "task.gold_patientz=3",
-            'no key "gold_patientz". Did you mean gold_patients? There are: dev_fraction, folds, gold_patients',
+            'no key "gold_patientz". Did you mean gold_patients? There are: dev_fraction, folds, '
+            "gold_patients",
         ),
         ("mixture=gold,silver", "several values make a sweep; add -m"),
         ("nope=3", 'nope=3: no key "nope"'),
@@ -61,7 +63,8 @@ def test_help_lists_every_axis_of_the_grid(tmp_path):
         ),
         (
             "+experiment=two_directions",
-            "a grid over classifier, mixture, prompt, task needs -m: python run.py -m +experiment=two_directions",
+            "a grid over classifier, mixture, prompt, task needs -m: python run.py -m "
+            "+experiment=two_directions",
         ),
         ("seeds=0", "seeds=0: must be at least 1"),
         ("seeds=abc", "seeds=abc: Value 'abc' of type 'str' could not be converted to Integer"),

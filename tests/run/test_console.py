@@ -66,14 +66,16 @@ def test_overrides_may_stand_on_both_sides_of_a_flag(tmp_path):
         ("corpus.pool.keep='a", """quote it: 'corpus.pool.keep="..."'"""),
         (
             "hydra.launcher.nope=1",
-            'hydra.launcher.nope=1: no key "nope" below hydra.launcher; hydra/launcher=NAME chooses one',
+            'hydra.launcher.nope=1: no key "nope" below hydra.launcher; hydra/launcher=NAME '
+            "chooses one",
         ),
         ("hydra.run.nope=1", 'hydra.run.nope=1: no key "nope". There are: dir (below hydra.run)'),
         ("experiment=two_directions", "write +experiment=two_directions"),
         ("mixture=glob(zz*)", "mixture=glob(zz*): matches nothing. There are: bronze, gold,"),
         (
             "hydra.run.dir=/proc/x/y",
-            "cannot write /proc/x: No such file or directory; choose another folder with hydra.run.dir=FOLDER",
+            "cannot write /proc/x: No such file or directory; choose another folder with "
+            "hydra.run.dir=FOLDER",
         ),
         (
             "hydra.run.dir=afile",
@@ -103,7 +105,8 @@ def test_the_settings_of_a_launcher_are_listed(tmp_path):
 def test_a_read_only_working_folder_is_told_with_the_key_to_change():
     error = OSError(errno.EROFS, "Read-only file system", "multirun")
     assert explain(error) == (
-        "cannot write multirun: Read-only file system; choose another folder with hydra.run.dir=FOLDER or hydra.sweep.dir=FOLDER"
+        "cannot write multirun: Read-only file system; choose another folder with "
+        "hydra.run.dir=FOLDER or hydra.sweep.dir=FOLDER"
     )
     assert explain(error, ["hydra.run.dir=/a", "-m"]).endswith(
         "choose another folder with hydra.sweep.dir=FOLDER"
@@ -125,7 +128,8 @@ def test_a_read_only_working_folder_is_told_with_the_key_to_change():
     [
         (
             ("version: 1", "version: abc"),
-            "conf/taxonomy/mine.yaml, taxonomy.version: Value 'abc' of type 'str' could not be converted to",
+            "conf/taxonomy/mine.yaml, taxonomy.version: Value 'abc' of type 'str' could not be "
+            "converted to",
         ),
         (("version: 1", "version: [1"), "conf/taxonomy/mine.yaml, line "),
         (

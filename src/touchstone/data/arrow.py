@@ -75,7 +75,8 @@ def splits_of(
         out[split] = _rows(files[name], folder)
     if len(chosen) > 1 and not {"train", "test"} <= set(out):
         raise UserError(
-            f"{path}: has {', '.join(map(str, files))}, and no train and test. Take one part, which "
+            f"{path}: has {', '.join(map(str, files))}, and no train and test. Take one part, "
+            "which "
             "is then split: corpus.gold.options={splits: [train]}"
         )
     return out

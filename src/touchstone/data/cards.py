@@ -169,7 +169,8 @@ def _made(one: Mapping[str, Any]) -> str:
         f"{one['cost']}."
     )
     return text + (
-        f"\n\n<details><summary>First request</summary>\n\n```\n{one['messages'].strip()}\n```\n\n</details>"
+        "\n\n<details><summary>First "
+        f"request</summary>\n\n```\n{one['messages'].strip()}\n```\n\n</details>"
         if one["messages"]
         else ""
     )

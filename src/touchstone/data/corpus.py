@@ -69,7 +69,8 @@ def read_gold(
     """
     if corpus.gold is None:
         raise UserError(
-            f"corpus={corpus.name} has no expert labels (gold); it can only be a pool. Give it gold files, or choose another corpus"
+            f"corpus={corpus.name} has no expert labels (gold); it can only be a pool. Give it "
+            "gold files, or choose another corpus"
         )
     gold = with_subgroups(corpus.gold, task)
     files = _gold_files(gold, data_folder)
@@ -102,7 +103,8 @@ def read_gold(
     for split in ("train", "test"):
         if not (frame["split"] == split).any():
             raise UserError(
-                f"corpus={corpus.name}: the {split} split is empty; check corpus.gold and task.test_fraction"
+                f"corpus={corpus.name}: the {split} split is empty; check corpus.gold and "
+                "task.test_fraction"
             )
     for split in sorted_by_label(frame):
         log.warning(
@@ -241,7 +243,8 @@ def read_pool(
     pool = corpus.pool
     if pool is None:
         raise UserError(
-            f"corpus={corpus.name} has no unlabelled pool for data-to-label; set corpus.pool, or choose a mixture without silver"
+            f"corpus={corpus.name} has no unlabelled pool for data-to-label; set corpus.pool, or "
+            "choose a mixture without silver"
         )
     if pool.reader == readers.REST_OF_TRAIN:
         readers.check_keys(readers.POOL, pool, rest.sentences, "POOL_KEYS")
@@ -293,7 +296,8 @@ def _counted(corpus: CorpusConfig, parts: Iterable[pd.DataFrame]) -> Iterator[pd
     log.info("pool: %d notes, %d sentences, %d of them candidates", notes, sentences, candidates)
     if not candidates:
         raise UserError(
-            f"corpus={corpus.name}: the pool has no sentences to label; check corpus.pool (keep, candidates, max_notes, reserve) and the gold taken"
+            f"corpus={corpus.name}: the pool has no sentences to label; check corpus.pool (keep, "
+            "candidates, max_notes, reserve) and the gold taken"
         )
 
 

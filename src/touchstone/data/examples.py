@@ -23,12 +23,14 @@ from touchstone.schema import SOURCES
 # name -> (what it holds, default). Lists are Python lists of plain values.
 COLUMNS: dict[str, tuple[str, Any]] = {
     "example_id": (
-        "unique id, stable across runs: corpus/document/sentence for gold and silver, request/number for bronze",
+        "unique id, stable across runs: corpus/document/sentence for gold and silver, "
+        "request/number for bronze",
         None,
     ),
     "text": ("the sentence, whitespace collapsed to single spaces", None),
     "labels": (
-        "list of category ids; [] is `none`. Relation tasks: ['related'] style ids of the relation that holds, [] if none",
+        "list of category ids; [] is `none`. Relation tasks: ['related'] style ids of the "
+        "relation that holds, [] if none",
         None,
     ),
     "spans": (
@@ -150,7 +152,8 @@ def check(frame: pd.DataFrame, categories: Iterable[str] | None = None) -> pd.Da
         for span in row.spans:
             if not 0 <= span["start"] < span["end"] <= len(row.text):
                 raise UserError(
-                    f"{where}: span {span['start']}..{span['end']} is outside the text of {len(row.text)} characters"
+                    f"{where}: span {span['start']}..{span['end']} is outside the text of "
+                    f"{len(row.text)} characters"
                 )
             if known is not None and span["type"] not in known:
                 raise UserError(f"{where}: {no_such('entity type', quoted(span['type']), known)}")

@@ -56,7 +56,8 @@ def fetch(corpus: CorpusConfig, data_folder: str | Path | None, say: Say = print
         )
     if data_folder is None:
         raise UserError(
-            "no folder to fetch into: set TOUCHSTONE_DATA=FOLDER, or touchstone fetch NAME --data FOLDER"
+            "no folder to fetch into: set TOUCHSTONE_DATA=FOLDER, or touchstone fetch NAME --data "
+            "FOLDER"
         )
     folder = Path(data_folder).expanduser()
     wanted = _wanted(source)
@@ -76,7 +77,8 @@ def fetch(corpus: CorpusConfig, data_folder: str | Path | None, say: Say = print
             raise UserError(f"{source.url}: the archive is damaged. Try again") from None
         except OSError as error:
             raise UserError(
-                f"{folder}: {error.strerror or error}. Fetch into another folder: touchstone fetch {corpus.name} --data FOLDER"
+                f"{folder}: {error.strerror or error}. Fetch into another folder: touchstone "
+                f"fetch {corpus.name} --data FOLDER"
             ) from None
     return [folder / name for name in wanted]
 
@@ -184,7 +186,8 @@ def _download(url: str, to: Path, say: Say) -> None:
             expected = answer.headers.get("Content-Length")
     except urllib.error.HTTPError as error:
         raise UserError(
-            f"{url}: the server answered {error.code} ({error.reason}). If the publisher moved the file, change the url in conf/corpus"
+            f"{url}: the server answered {error.code} ({error.reason}). If the publisher moved "
+            "the file, change the url in conf/corpus"
         ) from None
     except (
         urllib.error.URLError,
@@ -193,7 +196,8 @@ def _download(url: str, to: Path, say: Say) -> None:
         ConnectionError,
     ) as error:
         raise UserError(
-            f"{url}: no answer ({getattr(error, 'reason', error)}). Try again, or put the files there by hand"
+            f"{url}: no answer ({getattr(error, 'reason', error)}). Try again, or put the files "
+            "there by hand"
         ) from None
     if expected is not None and to.stat().st_size != int(expected):
         raise UserError(
@@ -238,7 +242,9 @@ def _check(path: Path, expected: str | None, what: str, corpus: CorpusConfig) ->
     found = digest_file(path)
     if expected and found != expected:
         raise UserError(
-            f"{what}: sha256 {found} is not the recorded {expected}; nothing was changed. If you trust this version, "
-            f"write its sha256 into conf/corpus/{corpus.name}.yaml; otherwise remove the file and fetch again"
+            f"{what}: sha256 {found} is not the recorded {expected}; nothing was changed. If you "
+            "trust this version, "
+            f"write its sha256 into conf/corpus/{corpus.name}.yaml; otherwise remove the file and "
+            "fetch again"
         )
     return found

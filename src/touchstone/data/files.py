@@ -63,7 +63,8 @@ def find(path: str | Path, data_folder: str | Path | None = None, *, folder: boo
         f"{name} ({place})" if place else f"{name} (not set)" for name, place in folders.items()
     )
     raise UserError(
-        f"{given}: no such file. Looked in {looked}. Set paths.data=FOLDER or TOUCHSTONE_DATA to where your corpora are"
+        f"{given}: no such file. Looked in {looked}. Set paths.data=FOLDER or TOUCHSTONE_DATA to "
+        "where your corpora are"
     )
 
 
@@ -121,7 +122,8 @@ def opened(path: Path) -> Iterator[IO[str]]:
             yield handle
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{path}: not UTF-8 (byte 0x{error.object[error.start]:02x}). Convert it, for example with iconv"
+            f"{path}: not UTF-8 (byte 0x{error.object[error.start]:02x}). Convert it, for example "
+            "with iconv"
         ) from None
     except (EOFError, gzip.BadGzipFile, zlib.error):
         raise UserError(f"{path}: damaged or cut gzip file. Copy it again") from None
@@ -166,7 +168,8 @@ def rows(path: Path) -> Iterator[Row]:
     readers = {".jsonl": _jsonl, ".csv": _csv, ".tsv": _tsv}
     if kind not in readers:
         raise UserError(
-            f"{path}: unknown kind of file. Its name must end in {', '.join(readers)}, or one of these with .gz"
+            f"{path}: unknown kind of file. Its name must end in {', '.join(readers)}, or one of "
+            "these with .gz"
         )
     with opened(path) as handle:
         yield from readers[kind](handle, path)
@@ -220,11 +223,13 @@ def id_field(record: Mapping[str, Any], name: str, *, path: Path, line: int, key
     )
     if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
         raise UserError(
-            f'{path}, line {line}: field "{name}" must be a name or a whole number, not {_kind(value)}'
+            f'{path}, line {line}: field "{name}" must be a name or a whole number, not '
+            f"{_kind(value)}"
         )
     if len(str(value)) > LONGEST_ID or len(str(value).splitlines()) > 1:
         raise UserError(
-            f'{path}, line {line}: field "{name}" must be an id, at most {LONGEST_ID} characters in one line. Name the one to read: {key}=FIELD'
+            f'{path}, line {line}: field "{name}" must be an id, at most {LONGEST_ID} characters '
+            f"in one line. Name the one to read: {key}=FIELD"
         )
     return str(value)
 
@@ -236,7 +241,8 @@ def _field(
         return record[name]
     likely = likely if quoted(likely) == likely else "FIELD"
     raise UserError(
-        f'{path}, line {line}: no field "{name}" (fields: {listed(record)}). Name the one to read: {key}={likely}'
+        f'{path}, line {line}: no field "{name}" (fields: {listed(record)}). Name the one to '
+        f"read: {key}={likely}"
     )
 
 
@@ -263,15 +269,18 @@ def _jsonl(handle: IO[str], path: Path) -> Iterator[Row]:
                 json.dumps(record, ensure_ascii=False).encode()
         except json.JSONDecodeError as error:
             raise UserError(
-                f"{path}, line {number}: not JSON ({error.msg.removesuffix(' at')} at column {error.colno})"
+                f"{path}, line {number}: not JSON ({error.msg.removesuffix(' at')} at column "
+                f"{error.colno})"
             ) from None
         except UnicodeEncodeError:
             raise UserError(
-                f"{path}, line {number}: holds \\ud800 or another half of a character; write the whole one, or U+FFFD"
+                f"{path}, line {number}: holds \\ud800 or another half of a character; write the "
+                "whole one, or U+FFFD"
             ) from None
         except RecursionError:
             raise UserError(
-                f"{path}, line {number}: nested too deeply; a record has its values one or two levels below"
+                f"{path}, line {number}: nested too deeply; a record has its values one or two "
+                "levels below"
             ) from None
         except ValueError:  # more digits than Python reads
             raise UserError(
@@ -330,7 +339,8 @@ def check_header(names: list[str], path: Path) -> list[str]:
     ]  # empty ones: commas after the last column
     if repeated:
         raise UserError(
-            f'{path}: the header names the column "{quoted(repeated[0])}" twice (columns: {listed(names)}). Rename one of them'
+            f'{path}: the header names the column "{quoted(repeated[0])}" twice (columns: '
+            f"{listed(names)}). Rename one of them"
         )
     return names
 
@@ -338,6 +348,7 @@ def check_header(names: list[str], path: Path) -> list[str]:
 def _record(header: list[str], values: list[str], path: Path, line: int) -> dict[str, str]:
     if len(values) != len(header):
         raise UserError(
-            f"{path}, line {line}: {len(values)} columns where the header names {len(header)} ({listed(header)})"
+            f"{path}, line {line}: {len(values)} columns where the header names {len(header)} "
+            f"({listed(header)})"
         )
     return dict(zip(header, values, strict=True))

@@ -101,6 +101,7 @@ def _distinct(names: Sequence[str]) -> list[str]:
     repeated = [stem for stem in stems if stems.count(stem) > 1]
     if repeated:
         raise UserError(
-            f"two files called {repeated[0]}: rename one, since their sentences are told apart by it"
+            f"two files called {repeated[0]}: rename one, since their sentences are told apart by "
+            "it"
         )
     return stems

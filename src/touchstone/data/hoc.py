@@ -43,7 +43,8 @@ def hoc_jsonl(archive: zipfile.ZipFile) -> bytes:
     for document in documents:
         if ("labels", f"{document}.txt") not in members:
             raise UserError(
-                f"the archive has text/{document}.txt but no labels/{document}.txt; the publisher's layout has changed"
+                f"the archive has text/{document}.txt but no labels/{document}.txt; the "
+                "publisher's layout has changed"
             )
         text, labels = (
             archive.read(members[folder, f"{document}.txt"]).decode("utf-8", "replace")

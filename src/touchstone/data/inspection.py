@@ -173,7 +173,8 @@ def taxonomy_yaml(found: Inspection, name: str) -> str:
     ]
     taxonomy = {"name": name, "version": 1, "title": "to be written", "categories": categories}
     return (
-        f"# touchstone run taxonomy={name}\n# The annotation guideline as data: prompts show the LLM "
+        f"# touchstone run taxonomy={name}\n# The annotation guideline as data: prompts show the "
+        "LLM "
         f"what counts as each category.\n{_yaml(taxonomy)}"
     )
 

@@ -35,8 +35,10 @@ NEVER_LAST = TITLES | frozenset("e.g i.e eg ie vs approx incl cf viz esp resp fi
 # not as its only word.
 OFTEN_INSIDE = frozenset(
     (
-        "a.m p.m q.d q.i.d b.i.d t.i.d q.h q.h.s h.s q.o.d p.o p.r.n i.v i.m s.c s.l n.p.o o.d o.s o.u a.c p.c etc inc co corp jr sr "
-        "pt pts hx dx tx rx sx fx tab tabs cap caps dept div ext ave blvd rd apt est avg max temp resp ref appt "
+        "a.m p.m q.d q.i.d b.i.d t.i.d q.h q.h.s h.s q.o.d p.o p.r.n i.v i.m s.c s.l n.p.o o.d "
+        "o.s o.u a.c p.c etc inc co corp jr sr "
+        "pt pts hx dx tx rx sx fx tab tabs cap caps dept div ext ave blvd rd apt est avg max temp "
+        "resp ref appt "
         "mon tue tues wed thu thur thurs fri sat sun"
     ).split()
 )
@@ -47,8 +49,10 @@ NUMBER_NEXT = frozenset(
 # Capitalised words that begin sentences, to tell "Hep C. He drinks." from "John F. Kennedy".
 STARTERS = frozenset(
     (
-        "a all also an and any as at both but by did does exam for family had has he her his if in is it its labs last lives mother "
-        "father no none not now of on patient per plan pt she since so the their there they this today we when wife husband will with"
+        "a all also an and any as at both but by did does exam for family had has he her his if "
+        "in is it its labs last lives mother "
+        "father no none not now of on patient per plan pt she since so the their there they this "
+        "today we when wife husband will with"
     ).split()
 )
 

@@ -57,7 +57,8 @@ def assign_splits(
         return frame
     if published.any():
         raise UserError(
-            f"example {frame.loc[~published, 'example_id'].iloc[0]} has no split while others have one"
+            f"example {frame.loc[~published, 'example_id'].iloc[0]} has no split while others "
+            "have one"
         )
     parts = _draw(frame, {"test": test_fraction, "dev": dev_fraction}, seed)
     frame["split"] = frame["patient_id"].map(parts).to_numpy()
@@ -139,7 +140,8 @@ def _draw(frame: pd.DataFrame, fractions: dict[str, float], seed: int) -> dict[s
     }
     if sum(sizes.values()) >= len(patients):
         raise UserError(
-            f"{len(patients)} patients cannot be split into {' + '.join(f'{n} {name}' for name, n in sizes.items())} and at least 1 train"
+            f"{len(patients)} patients cannot be split into "
+            f"{' + '.join(f'{n} {name}' for name, n in sizes.items())} and at least 1 train"
         )
     names = [name for name, size in sizes.items() for _ in range(size)]
     return _balanced(frame, patients, names + ["train"] * (len(patients) - len(names)), seed)

@@ -126,7 +126,8 @@ def decoded(path: Path, encoding: str | None = None) -> tuple[str, str]:
             text = data.decode(name)
         except LookupError:
             raise UserError(
-                f"corpus.gold.encoding={name}: no such encoding (utf-8, utf-16, cp1252, latin-1 ...)"
+                f"corpus.gold.encoding={name}: no such encoding (utf-8, utf-16, cp1252, latin-1 "
+                "...)"
             ) from None
         except UnicodeDecodeError:
             continue

@@ -123,7 +123,8 @@ def agreement(
     lengths = {name: len(annotators[name]) for name in names}
     if len(set(lengths.values())) > 1:
         raise UserError(
-            f"annotators did not go over the same items: {', '.join(f'{k} has {v}' for k, v in lengths.items())}"
+            "annotators did not go over the same items: "
+            f"{', '.join(f'{k} has {v}' for k, v in lengths.items())}"
         )
     present = {
         name: indicators(

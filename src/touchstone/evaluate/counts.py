@@ -99,7 +99,8 @@ def from_indicators(
         true, pred = true[:, None], pred[:, None] if pred.ndim == 1 else pred
     if true.shape != pred.shape or true.shape != (len(clusters), len(categories)):
         raise ValueError(
-            f"true {true.shape}, pred {pred.shape}, {len(clusters)} cluster ids and {len(categories)} categories do not match"
+            f"true {true.shape}, pred {pred.shape}, {len(clusters)} cluster ids and "
+            f"{len(categories)} categories do not match"
         )
     names, codes = cluster_codes(clusters, example_ids)
     hits = np.stack([true & pred, ~true & pred, true & ~pred], axis=-1).astype(np.int64)
@@ -176,7 +177,8 @@ def cluster_codes(
         if name is None or name == "" or name != name:  # NaN is not equal to itself
             which = f"row {i}" if example_ids is None else f"example {example_ids[i]}"
             raise UserError(
-                f"{which}: no patient or document id to resample by; give patient_id, or doc_id where there are no patients"
+                f"{which}: no patient or document id to resample by; give patient_id, or doc_id "
+                "where there are no patients"
             )
     names, codes = np.unique(np.array([str(name) for name in ids], dtype=str), return_inverse=True)
     return tuple(names.tolist()), codes.reshape(-1)
@@ -204,12 +206,14 @@ def check_aligned(seeds: Sequence[Counts]) -> None:
     for counts in seeds[1:]:
         if counts.categories != first.categories:
             raise UserError(
-                f"not the same categories: {', '.join(first.categories)} and {', '.join(counts.categories)}"
+                f"not the same categories: {', '.join(first.categories)} and "
+                f"{', '.join(counts.categories)}"
             )
         if counts.clusters != first.clusters:
             differing = sorted(set(first.clusters) ^ set(counts.clusters))
             raise UserError(
-                f"not the same test set: {len(differing)} patients or documents stand in one only, {differing[0]!r} first"
+                f"not the same test set: {len(differing)} patients or documents stand in one "
+                f"only, {differing[0]!r} first"
             )
         gold = [c.values[..., TP] + c.values[..., FN] for c in (first, counts)]
         if not np.array_equal(*gold):

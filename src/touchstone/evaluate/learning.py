@@ -155,7 +155,8 @@ def _ordered(
     sizes = np.array(sorted(curve), dtype=float)
     if len(sizes) < 2 or sizes[0] <= 0:
         raise UserError(
-            f"a learning curve needs at least two sizes above 0; found {', '.join(f'{n:g}' for n in sizes) or 'none'}"
+            "a learning curve needs at least two sizes above 0; found "
+            f"{', '.join(f'{n:g}' for n in sizes) or 'none'}"
         )
     seeds = [as_seeds(curve[size]) for size in sorted(curve)]
     check_aligned([counts for group in seeds for counts in group])

@@ -134,7 +134,8 @@ def seeds_of(predictions: pd.DataFrame) -> list[tuple[int, pd.DataFrame]]:
     for seed, rows in groups[1:]:
         if rows["example_id"].tolist() != ids:
             raise UserError(
-                f"seeds {groups[0][0]} and {seed} do not predict the same examples; they cannot be averaged"
+                f"seeds {groups[0][0]} and {seed} do not predict the same examples; they cannot "
+                "be averaged"
             )
     return groups
 
@@ -150,6 +151,7 @@ def _indicators(
         for name, names in zip(ids, labels, strict=True):
             if len(names) > 1:
                 raise UserError(
-                    f"example {name}: {len(names)} labels in a multi-class task; write the primary one only"
+                    f"example {name}: {len(names)} labels in a multi-class task; write the "
+                    "primary one only"
                 )
     return indicators(list(labels), categories)

@@ -153,7 +153,10 @@ def entity_list(setting: Setting) -> Generated:
         listed = _stage(setting, "entity_list", built, entities.parse_names, assemble)
         return complete(listed, setting.llm)
     except PendingRequests as stop:
-        told = f"{stop}\nThey ask for entity names; the sentences that contain them are exported in a second round, once these are answered"
+        told = (
+            f"{stop}\nThey ask for entity names; the sentences that contain them are exported in "
+            "a second round, once these are answered"
+        )
         raise PendingRequests(told, stop.paths, stop.n) from stop
 
 
@@ -461,7 +464,8 @@ def _load(folder: Path) -> Generated:
     frame = read_parquet(folder / "examples.parquet")
     if digest_rows(frame[list(CONTENT)].to_dict("records")) != described["digest"]:
         raise UserError(
-            f"the cached {described['stage']} data is damaged; run `touchstone cache verify` and prune it"
+            f"the cached {described['stage']} data is damaged; run `touchstone cache verify` and "
+            "prune it"
         )
     made = Dataset(frame, described["name"], described["digest"], described["provenance"])
     usage = Usage(

@@ -76,7 +76,10 @@ def close(store: Store, token: str) -> None:
 
 def running(store: Store, endpoint: str, model: str) -> list[Batch]:
     """Return the batches that are open at an endpoint for a model."""
-    query = "SELECT token, batch_id, owner, heard, reserved_usd FROM batches WHERE endpoint = ? AND model = ?"
+    query = (
+        "SELECT token, batch_id, owner, heard, reserved_usd FROM batches WHERE endpoint = ? AND "
+        "model = ?"
+    )
     now, found = time.time(), []
     for token, batch_id, owner, heard, reserved in store.db.execute(
         query, (endpoint, model)

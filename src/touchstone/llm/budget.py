@@ -269,7 +269,10 @@ def table(rows: Sequence[Estimate], llm: LLMConfig) -> str:
         if llm.location == "local"
         else f"no price for {llm.model} in {llm.prices}"
     )
-    note = f"Upper bounds for {llm.model} at {llm.endpoint}: every completion at max_tokens; cached requests excluded; {price}. Nothing was sent."
+    note = (
+        f"Upper bounds for {llm.model} at {llm.endpoint}: every completion at max_tokens; cached "
+        f"requests excluded; {price}. Nothing was sent."
+    )
     return tabulate(lines, heads, tablefmt="simple") + "\n" + note
 
 

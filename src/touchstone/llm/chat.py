@@ -59,7 +59,10 @@ def body(
 def instruction(schema: Mapping[str, Any]) -> str:
     """Return the sentence that tells a schema to a model whose endpoint cannot enforce it."""
     text = json.dumps(schema, ensure_ascii=False, sort_keys=True)
-    return f"Answer with one JSON object that satisfies this JSON schema, and with nothing else:\n{text}"
+    return (
+        "Answer with one JSON object that satisfies this JSON schema, and with nothing "
+        f"else:\n{text}"
+    )
 
 
 def read(completion: Any, key: str, *, latency_s: float | None = None, tries: int = 1) -> Response:

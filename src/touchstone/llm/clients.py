@@ -113,7 +113,8 @@ class _Limits:
         """
         if read + len(chunk) > self.largest:
             raise TooLarge(
-                f"the answer is larger than {self.answer_mb:g} MB (llm.max_answer_mb); it was not read"
+                f"the answer is larger than {self.answer_mb:g} MB (llm.max_answer_mb); it was not "
+                "read"
             )
         return read + len(chunk)
 

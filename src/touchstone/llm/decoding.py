@@ -71,7 +71,8 @@ def row_of(request: Request, key: str, limit: int, guide: Any) -> Row:
         )
         if matcher.is_error():
             raise UserError(
-                "the answer's JSON schema cannot be enforced by llguidance: llm.structured=instruction tells it to the model instead"
+                "the answer's JSON schema cannot be enforced by llguidance: "
+                "llm.structured=instruction tells it to the model instead"
             )
     return Row(
         int(key[:15], 16),

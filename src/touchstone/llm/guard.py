@@ -61,16 +61,20 @@ def check(requests: Iterable[Request], llm: LLMConfig, corpus: str, access: str 
     if llm.backend == "batch_file":
         if not (llm.purpose or "").strip():
             raise UserError(
-                f"{named} is restricted and llm={llm.name} would write its text to a file; nothing was written. "
-                "Say what the file is for: llm.purpose='...' (the file is made readable to you only and marked RESTRICTED)"
+                f"{named} is restricted and llm={llm.name} would write its text to a file; "
+                "nothing was written. "
+                "Say what the file is for: llm.purpose='...' (the file is made readable to you "
+                "only and marked RESTRICTED)"
             )
         return
     if corpus and corpus in llm.approved_for:
         return
     if llm.location != "local":
         raise UserError(
-            f"{named} is restricted and llm={llm.name} is remote; nothing was sent. Use a local backend (llm=vllm, llm=ollama, "
-            f"llm=llamacpp, llm=transformers), or, if an agreement allows it, name the corpus: llm.approved_for=[{corpus or 'NAME'}]"
+            f"{named} is restricted and llm={llm.name} is remote; nothing was sent. Use a local "
+            "backend (llm=vllm, llm=ollama, "
+            "llm=llamacpp, llm=transformers), or, if an agreement allows it, name the corpus: "
+            f"llm.approved_for=[{corpus or 'NAME'}]"
         )
     local_addresses(llm.endpoint)
 

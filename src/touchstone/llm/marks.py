@@ -74,7 +74,8 @@ def read_marks(
         if not match[1]:
             if opened is not None:
                 raise ParseError(
-                    f"a mark stands inside another; mentions do not overlap, close </{opened[0]}> first"
+                    f"a mark stands inside another; mentions do not overlap, close </{opened[0]}> "
+                    "first"
                 )
             opened = (name, at)
             continue

@@ -225,7 +225,8 @@ class _Pool:
         if self.elsewhere and time.monotonic() - self.told_at > TELL_S:
             self.told_at = time.monotonic()
             log.info(
-                "waiting for %d requests that %s asks; they are taken over %g s after its last sign "
+                "waiting for %d requests that %s asks; they are taken over %g s after its last "
+                "sign "
                 "of life",
                 len(self.elsewhere),
                 ", ".join(claims.holders(self.store, self.elsewhere)[:3]) or "another process",
@@ -355,7 +356,8 @@ class _Pool:
         self.report(len(self.found.responses) + len(self.found.failed))
         if self.in_a_row >= self.llm.breaker and self.stop is None:
             self.stop = UserError(
-                f"{self.llm.endpoint} looks down: {self.in_a_row} requests in a row were given up, the last because: {reason}"
+                f"{self.llm.endpoint} looks down: {self.in_a_row} requests in a row were given "
+                f"up, the last because: {reason}"
             )
 
     def _landed(self, task: asyncio.Task[None]) -> None:
@@ -406,7 +408,10 @@ class _Pool:
         """Return what stopped the pool with the counts in its message."""
         done, failed = len(self.found.responses), len(self.found.failed)
         left = len(self.asked) - done - failed
-        counts = f"done {done}, failed {failed}, left {left}; every answer is kept, the same command goes on from here"
+        counts = (
+            f"done {done}, failed {failed}, left {left}; every answer is kept, the same command "
+            "goes on from here"
+        )
         if isinstance(stop, KeyboardInterrupt):
             log.warning("interrupted: %s", counts)
             return KeyboardInterrupt(f"interrupted: {counts}")
@@ -420,8 +425,10 @@ class _Pool:
             budget.bound(self.asked[key], self.price, self.factor) or 0.0 for key in self.todo
         )
         return (
-            f"llm.budget_usd={self.llm.budget_usd:g}: {spent:.4f} USD are spent at {self.llm.endpoint} for {self.llm.model} (all runs of this "
-            f"store), and the next request could cost {next_usd:.4f}. To go on: llm.budget_usd={_rounded_up(spent + rest)} covers the rest at most"
+            f"llm.budget_usd={self.llm.budget_usd:g}: {spent:.4f} USD are spent at "
+            f"{self.llm.endpoint} for {self.llm.model} (all runs of this "
+            f"store), and the next request could cost {next_usd:.4f}. To go on: "
+            f"llm.budget_usd={_rounded_up(spent + rest)} covers the rest at most"
         )
 
 
@@ -435,11 +442,13 @@ def check_budget(llm: LLMConfig, price: budget.Price | None) -> None:
     """Refuse a budget that cannot be kept, since a price or a bound is unknown."""
     if price is None:
         raise UserError(
-            f"llm.budget_usd={llm.budget_usd:g}: {llm.model} has no price in {llm.prices}; add it, or set llm.budget_usd=null"
+            f"llm.budget_usd={llm.budget_usd:g}: {llm.model} has no price in {llm.prices}; add "
+            "it, or set llm.budget_usd=null"
         )
     if llm.max_tokens is None and price.output > 0:
         raise UserError(
-            f"llm.budget_usd={llm.budget_usd:g}: without llm.max_tokens an answer has no bound; set it, or set llm.budget_usd=null"
+            f"llm.budget_usd={llm.budget_usd:g}: without llm.max_tokens an answer has no bound; "
+            "set it, or set llm.budget_usd=null"
         )
 
 

@@ -276,7 +276,8 @@ def write(path: str | Path, entries: Iterable[Mapping[str, Any]], mode: int = 0o
         write_aside(path, (json.dumps(line, ensure_ascii=False) + "\n" for line in entries), mode)
     except OSError as error:
         raise UserError(
-            f"cannot write the recording {path}: {error.strerror}; name a file in a folder that you own"
+            f"cannot write the recording {path}: {error.strerror}; name a file in a folder that "
+            "you own"
         ) from error
 
 
@@ -422,7 +423,8 @@ def _entry(raw: str, where: str) -> dict[str, Any]:
         raise UserError(f"{where}: not JSON; a recording is one JSON object per line") from None
     if isinstance(line, dict) and line.get("format", FORMAT) != FORMAT:
         raise UserError(
-            f"{where}: a recording of format {str(line['format'])[:20]}; this touchstone reads format "
+            f"{where}: a recording of format {str(line['format'])[:20]}; this touchstone reads "
+            "format "
             f"{FORMAT}. Update touchstone"
         )
     if isinstance(line, dict) and "stand_off" in line:
@@ -452,7 +454,10 @@ def _wrong_key(line: Mapping[str, Any], where: str) -> str | None:
     is left out."""
     if "request" not in line or _key_of(line) == line["key"]:
         return None
-    return f"{where}: the key is not that of the request at endpoint {line.get('endpoint')!r} for {line.get('model')!r}"
+    return (
+        f"{where}: the key is not that of the request at endpoint {line.get('endpoint')!r} for "
+        f"{line.get('model')!r}"
+    )
 
 
 def _key_of(line: Mapping[str, Any]) -> str | None:

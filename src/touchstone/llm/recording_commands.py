@@ -57,7 +57,8 @@ def _run_export(arguments: argparse.Namespace) -> int:
     folder = Path(arguments.cache) / "llm"
     if not (folder / "responses.sqlite").is_file():
         raise UserError(
-            f"no response store in {folder}; name paths.cache of the runs that asked: --cache FOLDER"
+            f"no response store in {folder}; name paths.cache of the runs that asked: --cache "
+            "FOLDER"
         )
     if arguments.stand_off:
         return _run_stand_off(arguments, folder)
@@ -75,7 +76,8 @@ def _run_export(arguments: argparse.Namespace) -> int:
         told = f"{left_out} answers about restricted text left out; --restricted writes them too"
         if not written:
             raise UserError(
-                f"nothing written to {arguments.file}: {told if left_out else _what_there_is(store, arguments)}"
+                f"nothing written to {arguments.file}: "
+                f"{told if left_out else _what_there_is(store, arguments)}"
             )
     print(f"{written} answers written to {arguments.file}")
     if left_out:
@@ -99,7 +101,8 @@ def _run_stand_off(arguments: argparse.Namespace, folder: Path) -> int:
             purpose=arguments.purpose,
         )
         left_out = [
-            f"{restricted} answers about restricted text left out; --restricted --purpose 'WHAT FOR' "
+            f"{restricted} answers about restricted text left out; --restricted --purpose 'WHAT "
+            "FOR' "
             "writes their labels too"
             if restricted
             else "",
@@ -153,7 +156,8 @@ def _run_verify(arguments: argparse.Namespace) -> int:
     for path in arguments.file or shipped():
         found = verify(path)
         print(
-            f"{path}: {found.lines} answers, {found.recomputed} keys recomputed, {len(found.problems)} problems"
+            f"{path}: {found.lines} answers, {found.recomputed} keys recomputed, "
+            f"{len(found.problems)} problems"
         )
         for problem in found.problems:
             print(f"  {problem}")

@@ -102,7 +102,8 @@ def secret(variable: str, what: str) -> str:
     value = os.environ.get(variable) or _dotenv(str(Path.cwd() / ".env")).get(variable)
     if not value:
         raise UserError(
-            f"{what}={variable}: that environment variable is not set; export it, or write {variable}=... into a file .env here"
+            f"{what}={variable}: that environment variable is not set; export it, or write "
+            f"{variable}=... into a file .env here"
         )
     return value
 

@@ -86,11 +86,13 @@ class Store:
             prepare(self.db, self.path)
         except OSError as error:
             raise UserError(
-                f"cannot write the response store {self.path}: {error.strerror}; set paths.cache to a folder you own"
+                f"cannot write the response store {self.path}: {error.strerror}; set paths.cache "
+                "to a folder you own"
             ) from error
         except sqlite3.Error as error:
             raise UserError(
-                f"cannot open the response store {self.path}: {error}; set paths.cache to another folder"
+                f"cannot open the response store {self.path}: {error}; set paths.cache to another "
+                "folder"
             ) from error
 
     def __enter__(self) -> Store:
@@ -214,8 +216,10 @@ class Store:
                 ]
                 self.db.execute(
                     "INSERT INTO spend (endpoint, model, batch, requests, prompt_tokens, "
-                    "cached_tokens, completion_tokens, estimated_tokens) VALUES (?,?,?,1,?,?,?,?) ON CONFLICT DO UPDATE SET requests = requests + 1, "
-                    "prompt_tokens = prompt_tokens + excluded.prompt_tokens, cached_tokens = cached_tokens + excluded.cached_tokens, "
+                    "cached_tokens, completion_tokens, estimated_tokens) VALUES (?,?,?,1,?,?,?,?) "
+                    "ON CONFLICT DO UPDATE SET requests = requests + 1, "
+                    "prompt_tokens = prompt_tokens + excluded.prompt_tokens, cached_tokens = "
+                    "cached_tokens + excluded.cached_tokens, "
                     "completion_tokens = completion_tokens + excluded.completion_tokens, "
                     "estimated_tokens = estimated_tokens + excluded.estimated_tokens",
                     (endpoint, model, int(batch), *counts),
@@ -231,7 +235,10 @@ class Store:
         clauses = [f"{name} = ?" for name, value in wanted.items() if value is not None]
         where = f" WHERE {' AND '.join(clauses)}" if clauses else ""
         values = [value for value in wanted.values() if value is not None]
-        query = f"SELECT {_COLUMNS}, endpoint, asked_model, stage, restricted, request FROM responses{where} ORDER BY rowid"
+        query = (
+            f"SELECT {_COLUMNS}, endpoint, asked_model, stage, restricted, request FROM "
+            f"responses{where} ORDER BY rowid"
+        )
         for row in self.db.execute(query, values):
             yield Kept(_response(row[:9]), row[9], row[10], row[11], bool(row[12]), unpack(row[13]))
 
@@ -264,7 +271,8 @@ class Store:
             self.db.execute("COMMIT")
         except sqlite3.Error as error:
             raise UserError(
-                f"cannot write the response store {self.path}: {error}; answers stored so far are kept"
+                f"cannot write the response store {self.path}: {error}; answers stored so far are "
+                "kept"
             ) from error
 
 

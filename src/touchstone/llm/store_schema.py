@@ -92,7 +92,8 @@ def _migrate(db: sqlite3.Connection) -> None:
         scratch.close()
     marks = ",".join("?" * len(NO_ANSWER))
     db.execute(
-        f"DELETE FROM responses WHERE finish_reason = 'error' OR (text = '' AND finish_reason IN ({marks}))",
+        "DELETE FROM responses WHERE finish_reason = 'error' OR (text = '' AND finish_reason IN "
+        f"({marks}))",
         sorted(NO_ANSWER),
     )
     db.execute("DELETE FROM facts")  # one observation each: found out again

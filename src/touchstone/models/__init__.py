@@ -39,7 +39,8 @@ def build(
     """
     if classifier.kinds and kind not in classifier.kinds:
         raise UserError(
-            f"classifier={classifier.name} cannot do {kind} tasks; it does {', '.join(classifier.kinds)}"
+            f"classifier={classifier.name} cannot do {kind} tasks; it does "
+            f"{', '.join(classifier.kinds)}"
         )
     from touchstone.models.checks import Task
 

@@ -79,7 +79,8 @@ def check_training(
     shape = (len(X), n_classes) if kind == "multilabel" else (len(X),)
     if y.shape != shape:
         raise ValueError(
-            f"the target of a {kind} task with {len(X)} sentences must have shape {shape}, got {y.shape}"
+            f"the target of a {kind} task with {len(X)} sentences must have shape {shape}, got "
+            f"{y.shape}"
         )
     largest = 1 if kind == "multilabel" else n_classes - 1
     if y.size and (y.min() < 0 or y.max() > largest):
@@ -102,7 +103,8 @@ def check_weights(sample_weight: Any, n: int) -> np.ndarray | None:
     """Return weights of shape (n,) as float64, or None where all are 1; see `check_training`."""
     if n == 0:
         raise UserError(
-            "the training set is empty: give the mixture a source that has examples (see the composition table)"
+            "the training set is empty: give the mixture a source that has examples (see the "
+            "composition table)"
         )
     if sample_weight is None:
         return None
@@ -149,5 +151,6 @@ def require(package: str, extra: str, what: str) -> None:
     """Raise a UserError that names the extra to install unless `package` can be imported."""
     if importlib.util.find_spec(package) is None:
         raise UserError(
-            f"{what} needs the package {package}, which is not installed: pip install 'touchstone-nlp[{extra}]'"
+            f"{what} needs the package {package}, which is not installed: pip install "
+            f"'touchstone-nlp[{extra}]'"
         )

@@ -131,7 +131,8 @@ def _through_cache(
                         store.read_new()
     except PermissionError as error:
         raise UserError(
-            f"cannot write the cache {folder}: {error.strerror}; set paths.cache to a folder you own"
+            f"cannot write the cache {folder}: {error.strerror}; set paths.cache to a folder you "
+            "own"
         ) from error
     return store.vectors
 

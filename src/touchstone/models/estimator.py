@@ -63,7 +63,8 @@ def build(config: EstimatorConfig, task: Task) -> Any:
         )
     if config.features != "text":
         raise UserError(
-            f"classifier.features={config.features}: must be text for entities, which stand at places in the text"
+            f"classifier.features={config.features}: must be text for entities, which stand at "
+            "places in the text"
         )
     return OwnTagger(
         types=task.types,
@@ -267,7 +268,8 @@ class OwnTagger(BaseEstimator):
             return [[dict(span) for span in spans] for spans in check_spans(X, found, self.types_)]
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"{KEY}={self.target}: predict must give spans (start, end, type) for each text: {error}"
+                f"{KEY}={self.target}: predict must give spans (start, end, type) for each text: "
+                f"{error}"
             ) from None
 
 
@@ -293,6 +295,7 @@ def _check_weighted(target: str, loaded: Any, sample_weight: np.ndarray | None) 
     parameters = inspect.signature(fit).parameters.values()
     if not any(one.name == "sample_weight" or one.kind is one.VAR_KEYWORD for one in parameters):
         raise UserError(
-            f"{KEY}={target}: its fit takes no sample_weight, but a source of the mixture has a weight other than 1; "
+            f"{KEY}={target}: its fit takes no sample_weight, but a source of the mixture has a "
+            "weight other than 1; "
             "set mixture.SOURCE.weight=1, or choose another classifier"
         )

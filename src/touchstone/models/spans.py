@@ -151,7 +151,8 @@ def check_spans(
         for span in spans:
             if not 0 <= span["start"] < span["end"] <= len(text):
                 raise ValueError(
-                    f"text {i}: span {span['start']}..{span['end']} is outside its {len(text)} characters"
+                    f"text {i}: span {span['start']}..{span['end']} is outside its {len(text)} "
+                    "characters"
                 )
             if span["type"] not in types:
                 raise ValueError(

@@ -140,7 +140,8 @@ class Tagger(BaseEstimator):
         parts = windows(self.tokenizer_, X, self.max_length)
         if not parts:
             raise UserError(
-                f"none of the {len(X)} training texts holds a word that the encoder {self.encoder} can read"
+                f"none of the {len(X)} training texts holds a word that the encoder "
+                f"{self.encoder} can read"
             )
         n_tags = 1 + 2 * len(self.types_)
         self.model_ = build_seeded(TokenModel, encoder, n_tags, self.random_state).to(device)

@@ -139,7 +139,8 @@ def fit_features(
         return vectorizers, _stack([ngrams.fit_transform(one, X) for one in vectorizers])
     except ValueError as error:  # scikit-learn: empty vocabulary, or min_df that leaves no terms
         raise UserError(
-            f"no feature is left of {len(X)} training sentences with classifier.min_df={min_df}; lower it or use more data"
+            f"no feature is left of {len(X)} training sentences with classifier.min_df={min_df}; "
+            "lower it or use more data"
         ) from error
 
 

@@ -109,7 +109,10 @@ def report(grid: Grid, parent: Run, *, encoder: str = "tfidf") -> tuple[str, Stu
             for heading, contents in parts
             if any(contents)
         ],
-        footer=f"Sweep {parent.info.run_id}, {len(grid.cells)} finished cells, code {sections.code(grid)}. Point at a number of a table for its run.",
+        footer=(
+            f"Sweep {parent.info.run_id}, {len(grid.cells)} finished cells, code "
+            f"{sections.code(grid)}. Point at a number of a table for its run."
+        ),
     )
     return text, study
 
@@ -172,7 +175,10 @@ def _answers(study: Study) -> list[str]:
         cell, best = max(entries, key=lambda pair: pair[1].value)
         text = f"{task}: {row_name(cell, study.grid)} scores best, {score.title} {best.value:.3f}"
         if not np.isnan(best.change):
-            text += f", {number(best.change, 3, True)} {best.second('change').partition(' ')[2]} against gold"
+            text += (
+                f", {number(best.change, 3, True)} {best.second('change').partition(' ')[2]} "
+                "against gold"
+            )
             text += (
                 f" (p = {best.p_holm:.3f} after Holm's correction)"
                 if best.p_holm >= 0.001
@@ -206,7 +212,8 @@ def _worth(study: Study) -> list[str]:
         )
         curve, mixture, allowed = best.labels
         told.append(
-            f"{curve}: with {allowed} of gold ({fewest:,.0f} sentences), {mixture} is worth {best.entries['worth'].word} gold sentences."
+            f"{curve}: with {allowed} of gold ({fewest:,.0f} sentences), {mixture} is worth "
+            f"{best.entries['worth'].word} gold sentences."
         )
     return told
 

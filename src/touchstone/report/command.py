@@ -25,7 +25,10 @@ def add_cli(subparsers) -> None:
     )
     parser.add_argument(
         "study",
-        help="two_directions, synthetic_mining, learning_curve, controls, hoc, or a study of your own",
+        help=(
+            "two_directions, synthetic_mining, learning_curve, controls, hoc, or a study of your "
+            "own"
+        ),
     )
     parser.add_argument(
         "--format",
@@ -85,7 +88,8 @@ def _run(arguments: argparse.Namespace) -> int:
             f"cannot write to {arguments.out}: {error.strerror}; name another folder: --out DIR"
         ) from error
     print(
-        f"{len(grid.cells)} cells of {_sweeps(grid)}; {len(study.tables)} tables, {len(study.figures)} figures"
+        f"{len(grid.cells)} cells of {_sweeps(grid)}; {len(study.tables)} tables, "
+        f"{len(study.figures)} figures"
     )
     for told in (*missing_notes(grid), *(f"Left out: {what}" for what in study.left_out)):
         print(told)

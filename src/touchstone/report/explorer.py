@@ -125,7 +125,8 @@ def gains_table(content: Mapping[str, Any]) -> Markup:
             Markup(
                 "<h3>{}: sentences gained and lost against {}</h3>"
                 '<div class="scroll" tabindex="0" role="region" aria-label="gains and losses">'
-                '<table><thead><tr><th scope="col">cell</th>{}</tr></thead><tbody>{}</tbody></table>'
+                "<table><thead><tr><th "
+                'scope="col">cell</th>{}</tr></thead><tbody>{}</tbody></table>'
                 "</div><p>By gold's category, first repetition. Gained: wrong before, right now; "
                 "lost: right before, wrong now; of {:,} test sentences.</p>"
             ).format(test["name"], cells[0]["name"], head, Markup("").join(rows), len(test["gold"]))

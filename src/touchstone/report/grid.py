@@ -261,9 +261,15 @@ def _no_study(store: Store, study: str) -> str:
     )
     makes = f"python run.py -m +experiment={study if study in experiments else 'NAME'} makes"
     if not there:
-        return f"there are no sweeps in {readable_uri(store.uri)}; {makes} one (NAME: {', '.join(experiments)})"
+        return (
+            f"there are no sweeps in {readable_uri(store.uri)}; {makes} one (NAME: "
+            f"{', '.join(experiments)})"
+        )
     if study in experiments:
-        return f"study {study}: no run of it in this store; {makes} them. There are: {', '.join(there)}"
+        return (
+            f"study {study}: no run of it in this store; {makes} them. There are: "
+            f"{', '.join(there)}"
+        )
     return no_such("study", study, there)
 
 
@@ -277,7 +283,8 @@ def _sweep(store: Store, name: str, study: str | None) -> Run:
         where = f"study {study}: " if study else ""
         how_many = "several sweeps begin with" if found else "no sweep"
         raise UserError(
-            f"{where}{how_many} {name}. There are: {listed(reading.search(store, latest=20, **tags))}"
+            f"{where}{how_many} {name}. There are: "
+            f"{listed(reading.search(store, latest=20, **tags))}"
         )
     return found[0]
 

@@ -41,7 +41,9 @@ def add_cli(subparsers: Any) -> None:
         "--out",
         required=True,
         metavar="FILE",
-        help=".html: a page to judge on, offline; .csv; .xlsx; .json: Label Studio; .jsonl: doccano",
+        help=(
+            ".html: a page to judge on, offline; .csv; .xlsx; .json: Label Studio; .jsonl: doccano"
+        ),
     )
     out.add_argument("--format", metavar="F", help="page, label_studio, doccano, csv or xlsx")
     out.add_argument(

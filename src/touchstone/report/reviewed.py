@@ -92,7 +92,8 @@ def section(grid: Grid) -> list[Any]:
         parts.append(
             Markup(
                 "<p>Intervals follow the sample: stratified, with its weights; exact within a "
-                "stratum. They cover which sentences were drawn. Prevalence assumes that the pool's "
+                "stratum. They cover which sentences were drawn. Prevalence assumes that the "
+                "pool's "
                 "patients are a random sample of those one asks about.</p>"
             )
         )
@@ -117,7 +118,8 @@ def _table(frame: pd.DataFrame, title: str) -> Any:
         )
         rows.append(Markup("<tr>{}</tr>").format(cells))
     return Markup(
-        '<h4>{}</h4><div class="scroll" tabindex="0" role="region" aria-label="{}"><table><thead><tr>'
+        '<h4>{}</h4><div class="scroll" tabindex="0" role="region" '
+        'aria-label="{}"><table><thead><tr>'
         "{}</tr></thead><tbody>{}</tbody></table></div>"
     ).format(title, title, head, Markup("").join(rows))
 

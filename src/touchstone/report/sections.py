@@ -44,7 +44,8 @@ def examples(grid: Grid) -> list[Any]:
     if any(_restricted(cell) for cell in grid.cells):
         return [
             Markup(
-                "<p>The corpus is restricted: its sentences, and what was generated from it, are not shown.</p>"
+                "<p>The corpus is restricted: its sentences, and what was generated from it, are "
+                "not shown.</p>"
             )
         ]
     parts = []
@@ -214,9 +215,12 @@ def statement(grid: Grid, left_out: Sequence[str]) -> list[Any]:
             )
         )
     limits = [
-        "Silver and bronze are made by a language model; their labels were not checked by people unless the quality table says so.",
-        "Synthetic sentences too close to a test sentence were dropped; how many stands in the table of mixtures.",
-        "Intervals cover the choice of test patients or documents, not the draw of training patients nor another answer of the LLM.",
+        "Silver and bronze are made by a language model; their labels were not checked by people "
+        "unless the quality table says so.",
+        "Synthetic sentences too close to a test sentence were dropped; how many stands in the "
+        "table of mixtures.",
+        "Intervals cover the choice of test patients or documents, not the draw of training "
+        "patients nor another answer of the LLM.",
         "The scan for identifiers is a guard that says where to look. It is not de-identification.",
         *(f"Not in this report: {what}." for what in left_out),
     ]
@@ -275,7 +279,8 @@ def cost(grid: Grid) -> list[Any]:
     }
     titles |= {"cost_usd": "USD", "n_examples": "sentences", "n_quarantined": "quarantined"}
     told = (
-        "sent: asked of an endpoint when the data set was made; replayed: answered from a recording or the response store, which cost nothing this time; what it "
+        "sent: asked of an endpoint when the data set was made; replayed: answered from a "
+        "recording or the response store, which cost nothing this time; what it "
         "cost when it was first asked is not known here."
     )
     columns = tuple(Column(key, title) for key, title in titles.items())

@@ -95,7 +95,8 @@ def bundle(
     ]
     if not cells:
         raise UserError(
-            f"run {sweep} is no sweep with finished cells; name a parent run (the run list shows it above its cells)"
+            f"run {sweep} is no sweep with finished cells; name a parent run (the run list shows "
+            "it above its cells)"
         )
     prefix = out.name.removesuffix(".tar.gz")
     with tempfile.TemporaryDirectory() as temporary:
@@ -201,7 +202,8 @@ def _write_recording(path: Path, wanted: set[str], artifacts: Sequence[Path]) ->
     lost = sorted(wanted - set(found))
     if lost:
         raise UserError(
-            f"{len(lost)} LLM answers that the sweep used are in no recording or response store here, the first is {lost[0][:16]}"
+            f"{len(lost)} LLM answers that the sweep used are in no recording or response store "
+            f"here, the first is {lost[0][:16]}"
         )
     recording.write(path, (found[key] for key in sorted(found)))
 
@@ -209,10 +211,12 @@ def _write_recording(path: Path, wanted: set[str], artifacts: Sequence[Path]) ->
 def _readme(parent: Any, cells: Sequence[Any], name: str, restricted: bool, corpora: bool) -> str:
     command = parent.data.tags.get("touchstone.command", "python run.py -m")
     told: Iterable[str] = [
-        "Data of restricted corpora is not packed: bring the corpus and its answers under your own agreement."
+        "Data of restricted corpora is not packed: bring the corpus and its answers under your "
+        "own agreement."
         if restricted
         else "",
-        "Corpora that are not the built-in demo are looked for in the folder that TOUCHSTONE_DATA names; `touchstone fetch NAME` gets the public ones."
+        "Corpora that are not the built-in demo are looked for in the folder that TOUCHSTONE_DATA "
+        "names; `touchstone fetch NAME` gets the public ones."
         if corpora
         else "The corpus is the built-in demo, packed with the code.",
     ]
@@ -290,6 +294,7 @@ def _run_cli(arguments: argparse.Namespace) -> int:
         )
     path, n_cells = bundle(arguments.sweep, out, store=arguments.store)
     print(
-        f"{n_cells} cells packed in {path} ({path.stat().st_size / 1e6:.1f} MB). Unpack it anywhere and follow its README.md"
+        f"{n_cells} cells packed in {path} ({path.stat().st_size / 1e6:.1f} MB). Unpack it "
+        "anywhere and follow its README.md"
     )
     return 0

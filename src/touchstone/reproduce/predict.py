@@ -232,8 +232,10 @@ def _run(arguments: argparse.Namespace) -> int:
     notes = notes_of(find(arguments.file, folder=True), arguments.text_field, arguments.id_field)
     if arguments.store and not arguments.trust_code:
         raise UserError(
-            f"the classifier of run {arguments.run_id} in {arguments.store} is a pickle: to load it "
-            "runs code of whoever wrote the store. If that is you, or somebody you trust: --trust-code"
+            f"the classifier of run {arguments.run_id} in {arguments.store} is a pickle: to load "
+            "it "
+            "runs code of whoever wrote the store. If that is you, or somebody you trust: "
+            "--trust-code"
         )
     model, taxonomy, kind = loaded(arguments.store or "mlflow", arguments.run_id)
     sentences = sentences_of(notes, arguments.sentences)

@@ -72,7 +72,8 @@ def from_store(run_id: str, store: str | None, root: Path = Path(".")) -> Record
     if run.data.tags.get(tracking.KIND) != "cell" or run.info.status != "FINISHED":
         kind = run.data.tags.get(tracking.KIND, "foreign")
         raise UserError(
-            f"run {run_id} is a {kind} run with status {run.info.status}; only a finished cell can be reproduced"
+            f"run {run_id} is a {kind} run with status {run.info.status}; only a finished cell "
+            "can be reproduced"
         )
     folder = tracking.artifacts(opened, run)
     return from_folder(folder, run.info.run_name, run.info.run_id, run.data.tags)
@@ -87,7 +88,8 @@ def from_folder(folder: Path, name: str, run_id: str, tags: Mapping[str, str]) -
     ]
     if missing:
         raise UserError(
-            f"run {run_id}: its artefacts lack {', '.join(missing)}; the store and its artefact folder must be sent together"
+            f"run {run_id}: its artefacts lack {', '.join(missing)}; the store and its artefact "
+            "folder must be sent together"
         )
     for path in folder.rglob("*"):
         if not path.resolve().is_relative_to(folder.resolve()):
@@ -136,7 +138,8 @@ def records_of(folder: Path) -> list[Record]:
     kind = _json(folder / BUNDLE, folder.name) if (folder / BUNDLE).exists() else {}
     if kind.get("format", BUNDLE_FORMAT) != BUNDLE_FORMAT:
         raise UserError(
-            f"{folder} is a bundle of format {str(kind['format'])[:20]}; this touchstone reads format "
+            f"{folder} is a bundle of format {str(kind['format'])[:20]}; this touchstone reads "
+            "format "
             f"{BUNDLE_FORMAT}. Use the one that the bundle carries: make env, as its README.md says"
         )
     records = []

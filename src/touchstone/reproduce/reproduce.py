@@ -170,7 +170,8 @@ def compare(before: Record, after: Record) -> Verdict:
     for context in sorted(set(before.digests) | set(after.digests)):
         if before.digests.get(context) != after.digests.get(context):
             drifted.append(
-                f"data: the {context} set has another digest ({_short(before.digests.get(context))} -> {_short(after.digests.get(context))})"
+                f"data: the {context} set has another digest "
+                f"({_short(before.digests.get(context))} -> {_short(after.digests.get(context))})"
             )
     both = before.scores.merge(after.scores, on="name", how="inner", suffixes=("_before", "_after"))
     for row in both.itertuples(index=False):
@@ -295,7 +296,8 @@ def _child(jobs: Path, done: Path) -> int:
             if composed.llm.backend != "recorded":
                 backend = composed.llm.backend
                 raise UserError(
-                    f"llm.backend={backend}: recorded answers are replayed here and nothing is sent; to ask again: {run_command([f'llm={backend}'])}"
+                    f"llm.backend={backend}: recorded answers are replayed here and nothing is "
+                    f"sent; to ask again: {run_command([f'llm={backend}'])}"
                 )
             config = checked(composed)
             cell = run_cell(config)
@@ -354,7 +356,8 @@ def _run_cli(arguments: argparse.Namespace) -> int:
         records = [from_store(arguments.run_id, arguments.store)]
     else:
         raise UserError(
-            "name the run to reproduce, or an unpacked bundle: touchstone reproduce RUN_ID | --bundle DIR"
+            "name the run to reproduce, or an unpacked bundle: touchstone reproduce RUN_ID | "
+            "--bundle DIR"
         )
     wrong = [change for change in arguments.changes if "=" not in change]
     if wrong:

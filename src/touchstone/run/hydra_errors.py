@@ -49,9 +49,15 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:
         more = (
             " && pip install --no-deps hydra-ray-launcher==1.2.2" if plugin[2] == "ray" else ""
         )  # its cloudpickle is too old for joblib
-        return f"{plugin[1].replace('_', '-')} is not installed: pip install 'touchstone-nlp[{plugin[2]}]'{more}"
+        return (
+            f"{plugin[1].replace('_', '-')} is not installed: pip install "
+            f"'touchstone-nlp[{plugin[2]}]'{more}"
+        )
     if isinstance(chain[0], OSError) and chain[0].errno == errno.ENOSPC:
-        return f"{chain[0].filename or 'a file'}: no space left; free some, then the same command runs just what is missing"
+        return (
+            f"{chain[0].filename or 'a file'}: no space left; free some, then the same command "
+            "runs just what is missing"
+        )
     if (
         isinstance(chain[0], OSError)
         and isinstance(chain[0].filename, str)
@@ -62,7 +68,10 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:
         if (
             mark := getattr(link, "problem_mark", None)
         ) is not None:  # of a YAML that does not parse; names the file where there is one
-            return f"{mark.name}, line {mark.line + 1}: not YAML ({getattr(link, 'problem', None) or 'cannot be read'})"
+            return (
+                f"{mark.name}, line {mark.line + 1}: not YAML "
+                f"({getattr(link, 'problem', None) or 'cannot be read'})"
+            )
     for link in chain:
         told = _explain_hydra(link, chain, arguments)
         if told:
@@ -105,7 +114,10 @@ def _malformed(argument: str) -> str:
     if not equals or not re.fullmatch(r"[+~]{0,2}[\w@:./-]+", key):
         return f"{argument}: not of the form key=value; write key=value"
     if not all(part.strip() for part in value.split(",")):
-        return f"{argument}: a value is missing beside a comma; write {key}=VALUE,VALUE, or quote one that holds a comma: '{key}=\"...\"'"
+        return (
+            f"{argument}: a value is missing beside a comma; write {key}=VALUE,VALUE, or quote "
+            f"one that holds a comma: '{key}=\"...\"'"
+        )
     quoted = value if not set(value) & set("'\"\\") else "..."
     return f"{argument}: not a value that can be read; quote it: '{key}=\"{quoted}\"'"
 
@@ -146,7 +158,10 @@ def _explain_hydra(
         wrong = [value for value in values if options and value not in options]
         if wrong:
             return f"{found[0].split(chr(39))[1]}: {no_such(group, wrong[0], options)}"
-        return f"{group}={found[2]}: several values make a sweep; add -m: {run_command(['-m', *arguments])}"
+        return (
+            f"{group}={found[2]}: several values make a sweep; add -m: "
+            f"{run_command(['-m', *arguments])}"
+        )
     if (found := re.search(r"Error merging override (\S+)", text)) and (
         why := re.search(r"Value .* could not be converted to \w+", text)
     ):
@@ -197,7 +212,10 @@ def _explain_hydra(
             (argument for argument in arguments if argument.startswith(found[1] + "=")),
             f"{found[1]}=...",
         )
-        return f"{typed}: conf/config.yaml chooses no {found[1]} that this could replace; write +{typed}"
+        return (
+            f"{typed}: conf/config.yaml chooses no {found[1]} that this could replace; write "
+            f"+{typed}"
+        )
     if name in (
         "ValidationError",
         "UnsupportedValueType",

@@ -82,7 +82,8 @@ def run_job(composed: DictConfig) -> float | None:
             refuse_secrets(config.llm)
             if parent is None and (grid := _grid_of_a_preset()):
                 raise UserError(
-                    f"a grid over {', '.join(grid)} needs -m: {run_command(['-m', *HydraConfig.get().overrides.task])}"
+                    f"a grid over {', '.join(grid)} needs -m: "
+                    f"{run_command(['-m', *HydraConfig.get().overrides.task])}"
                 )
             key = cell_key(config)
             if (

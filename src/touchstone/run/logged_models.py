@@ -104,7 +104,8 @@ def register(store: Store, name: str, best: Mapping[str, Run]) -> list[str]:
         if not outputs:
             raise UserError(
                 f"tracking.register={name}: the best cell, {run.info.run_name}, has no "
-                "logged model (the LLM asked directly, a restricted corpus, or tracking.log_models=false)"
+                "logged model (the LLM asked directly, a restricted corpus, or "
+                "tracking.log_models=false)"
             )
         called = name if len(best) == 1 else f"{name}-{task}"
         model_id = outputs[0].model_id

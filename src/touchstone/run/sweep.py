@@ -172,7 +172,8 @@ def parent_of_this_job() -> Parent | None:
     left = read(folder)
     if left is None:
         raise UserError(
-            f"{folder / PARENT_FILE} is missing: jobs need the sweep's folder, on a disk that all machines share"
+            f"{folder / PARENT_FILE} is missing: jobs need the sweep's folder, on a disk that all "
+            "machines share"
         )
     return Parent(left["run_id"], left["launch"])
 
@@ -230,7 +231,8 @@ def _close(store: Store, parent: Parent, failed: bool, interrupted: bool) -> int
         tracking.delete_run(store, parent.run_id)
         if _current.ended:
             print(
-                "error: no cell of this grid can be run: none of its classifiers does one of its tasks",
+                "error: no cell of this grid can be run: none of its classifiers does one of its "
+                "tasks",
                 file=sys.stderr,
             )
         return 1

@@ -58,7 +58,8 @@ def place(
             _pin(config, folder)
             return folder, claimed, run.info.run_id
         print(
-            f"the same command is running as sweep {run.info.run_id}; this one is a sweep of its own"
+            f"the same command is running as sweep {run.info.run_id}; this one is a sweep of its "
+            "own"
         )
     return (*_new_folder(config, asked), None)
 
@@ -205,7 +206,8 @@ def expanded(arguments: Sequence[str]) -> list[str]:
         if not argument.startswith("hydra") or argument.startswith("hydra/sweeper")
     ]:
         raise UserError(
-            f"resume: {foreign[0]} would make it another sweep; beside resume only hydra... may be changed"
+            f"resume: {foreign[0]} would make it another sweep; beside resume only hydra... may "
+            "be changed"
         )
     replaced = {argument.partition("=")[0] for argument in changed} | {
         "hydra.sweep.dir",

@@ -217,13 +217,15 @@ def test_documents_are_those_of_the_file_or_runs_of_sentences(tmp_path):
         (
             "secret O\n",
             {},
-            r"train.tsv, line 1: corpus.gold.token_column and corpus.gold.tag_column are both column 0 of 1",
+            r"train.tsv, line 1: corpus.gold.token_column and corpus.gold.tag_column are both "
+            r"column 0 of 1",
         ),
         ("a\tO\n\nb\tO\n \tO\n", {}, r"train.tsv, line 4: empty token"),
         (
             "a\tB\n",
             {},
-            r"train.tsv, line 1: column -1 is no tag; a tag is O, or B-, I-, E-, S-, L- or U- with an entity type",
+            r"train.tsv, line 1: column -1 is no tag; a tag is O, or B-, I-, E-, S-, L- or U- "
+            r"with an entity type",
         ),
         ("a\tB-\n", {}, "line 1: column -1 is no tag"),
         ("a\tDisease\n", {}, "line 1: column -1 is no tag"),
@@ -317,7 +319,8 @@ def test_a_fold_is_read_from_its_folder_and_fold_1_also_without_one(tmp_path):
         ("secret @GENE$\t2\n", "train.tsv, line 1: the label must be 1 or related, 0 or none"),
         (
             "secret @GENE$\n",
-            "train.tsv, line 1: 1 tab-separated columns; sentence and label, or index, sentence, label, were expected",
+            "train.tsv, line 1: 1 tab-separated columns; sentence and label, or index, sentence, "
+            "label, were expected",
         ),
         ("a\tb\tc\tsecret\n", "line 1: 4 tab-separated columns"),
         ("@GENE$\t1\n\n \t0\n", "train.tsv, line 3: empty sentence"),

@@ -91,7 +91,8 @@ def test_without_a_patient_field_each_note_is_a_patient(tmp_path):
     [
         (
             LABELS.replace("\tfalls", "\tfals"),
-            r'labels.tsv, line 2: no category "fals". Did you mean falls\? There are: falls, memory, none',
+            r'labels.tsv, line 2: no category "fals". Did you mean falls\? There are: falls, '
+            r"memory, none",
         ),
         (
             LABELS.replace("memory,falls", "none,falls"),
@@ -116,7 +117,8 @@ def test_without_a_patient_field_each_note_is_a_patient(tmp_path):
         ),
         (
             LABELS.replace("labels\n", "label\n"),
-            r'line 2: no field "labels" \(fields: note_id, sentence, label\); a label file is a TSV with note_id',
+            r'line 2: no field "labels" \(fields: note_id, sentence, label\); a label file is a '
+            r"TSV with note_id",
         ),
         (LABELS + "n1\t0\n", "labels.tsv, line 4: 2 columns where the header names 3"),
     ],
@@ -143,7 +145,8 @@ def test_a_wrong_label_file_is_an_error_with_file_and_line(tmp_path, labels, sai
         ({**NOTE, "text": None}, 'line 1: field "text" must be a string, not null'),
         (
             {"id": "n1", "text": "x"},
-            r'no field "note_id" \(fields: id, text\). Name the one to read: corpus.gold.doc_field=id',
+            r'no field "note_id" \(fields: id, text\). Name the one to read: '
+            r"corpus.gold.doc_field=id",
         ),
         ("{", "notes.jsonl, line 1: not JSON"),
         (

@@ -144,7 +144,10 @@ def test_a_category_nobody_knows_is_an_error_but_a_part_of_the_release_is_not(tm
     path = write(tmp_path / "n.csv", note(1), note(2, category="Ward X"))
     with pytest.raises(
         UserError,
-        match=r'corpus.pool.categories: no category "Nursng". Did you mean Nursing\? There are: Nursing, Ward X',
+        match=(
+            r'corpus.pool.categories: no category "Nursng". Did you mean Nursing\? There are: '
+            r"Nursing, Ward X"
+        ),
     ):
         read_noteevents(path, pool(categories=["Nursng"]), 0)
     assert len(read_noteevents(path, pool(categories=["Consult", "Ward X"]), 0)) == 1
@@ -221,7 +224,10 @@ def test_missing_columns_are_named(tmp_path):
     path = write(tmp_path / "n.csv", {"id": 1, "TEXT": "x"}, header=["id", "TEXT"])
     with pytest.raises(
         UserError,
-        match=r"no column ROW_ID \(columns: id, TEXT\), which corpus.pool.reader=noteevents needs.*reader=notes",
+        match=(
+            r"no column ROW_ID \(columns: id, TEXT\), which corpus.pool.reader=noteevents "
+            r"needs.*reader=notes"
+        ),
     ):
         read_noteevents(path, pool(), 0)
 

@@ -62,14 +62,16 @@ def test_fields_are_named_by_the_configuration(ward):
     [
         (
             {"text_field": "text"},
-            r'ward.jsonl, line 1: no field "text" \(fields: id, who, note\). Name the one to read: corpus.pool.text_field=',
+            r'ward.jsonl, line 1: no field "text" \(fields: id, who, note\). Name the one to '
+            r"read: corpus.pool.text_field=",
         ),
         ({"id_field": "note_id"}, r'no field "note_id" .*corpus.pool.id_field=id$'),
         ({"patient_field": "patient"}, r'no field "patient" .*corpus.pool.patient_field='),
         ({"type_field": "kind"}, r'no field "kind" .*corpus.pool.type_field='),
         (
             {"id_field": "who"},
-            r"line 11: note p0 stands twice \(first on line 1\); corpus.pool.id_field must name unique ids",
+            r"line 11: note p0 stands twice \(first on line 1\); corpus.pool.id_field must name "
+            r"unique ids",
         ),
         ({"keep": "forgets ("}, "corpus.pool.keep: not a regular expression"),
     ],

@@ -74,11 +74,13 @@ def test_another_text_of_the_users_reader_reads_again(project):
     [
         (
             GoldFiles(reader="bio_tsv", train="a", test="b", fold=2),
-            r"^corpus.gold.fold=2: corpus.gold.reader=bio_tsv does not read it. It reads: dev, docs_of, ",
+            r"^corpus.gold.fold=2: corpus.gold.reader=bio_tsv does not read it. It reads: dev, "
+            r"docs_of, ",
         ),
         (
             GoldFiles(reader="charts.read", path="charts.txt", labels="l.tsv"),
-            "^corpus.gold.labels=l.tsv: corpus.gold.reader=charts.read does not read it. It reads: doc_field, path$",
+            "^corpus.gold.labels=l.tsv: corpus.gold.reader=charts.read does not read it. It "
+            "reads: doc_field, path$",
         ),
         (
             GoldFiles(reader="labelled_notes", path="a", labels="b", labels_field="l"),

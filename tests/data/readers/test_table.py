@@ -15,7 +15,8 @@ from touchstone.taxonomy import taxonomy_of
 CASES = ROOT.parent / "shared" / "cases" / "labels"
 cases = pytest.mark.skipif(not CASES.exists(), reason="shared/cases is not here")
 NINE = (
-    "cognitive_impairment notice_by_others requires_assistance coping_strategy cognitive_assessment "
+    "cognitive_impairment notice_by_others requires_assistance coping_strategy "
+    "cognitive_assessment "
     "neuropsychiatric_symptoms physiological_changes cognitive_intervention diagnostic_tests"
 ).split()
 

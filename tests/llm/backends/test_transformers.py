@@ -166,7 +166,10 @@ def test_control_tokens_in_a_note_are_plain_text(folder):
 
 def test_a_template_that_knows_no_system_message_gets_it_with_the_first_one(folder, monkeypatch):
     model = local.load(folder, "auto", "cpu", False)
-    strict = "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}{{ m['content'] }}{% endfor %}"
+    strict = (
+        "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system') "
+        "}}{% endif %}{{ m['content'] }}{% endfor %}"
+    )
     monkeypatch.setattr(model.tokenizer, "chat_template", strict)
     assert model.tokenizer.decode(local.encode(model, request("note"))) == "Label.\n\nnote"
 

@@ -254,18 +254,21 @@ def _cells(
     for name, column in (("token_column", token_column), ("tag_column", tag_column)):
         if not -width <= column < width:
             raise UserError(
-                f"{where}: no column {column} among {width} tab-separated columns. Name the one to read: {KEY}{name}=NUMBER, from 0"
+                f"{where}: no column {column} among {width} tab-separated columns. Name the one "
+                f"to read: {KEY}{name}=NUMBER, from 0"
             )
     if token_column % width == tag_column % width:
         raise UserError(
-            f"{where}: {KEY}token_column and {KEY}tag_column are both column {token_column % width} of {width}; tokens and tags must differ"
+            f"{where}: {KEY}token_column and {KEY}tag_column are both column "
+            f"{token_column % width} of {width}; tokens and tags must differ"
         )
     token, tag = cells[token_column], cells[tag_column]
     if not token.strip():
         raise UserError(f"{where}: empty token")
     if not TAG.fullmatch(tag):
         raise UserError(
-            f"{where}: column {tag_column} is no tag; a tag is O, or B-, I-, E-, S-, L- or U- with an entity type. "
+            f"{where}: column {tag_column} is no tag; a tag is O, or B-, I-, E-, S-, L- or U- "
+            "with an entity type. "
             f"{KEY}tag_column=NUMBER names another"
         )
     return token, tag

@@ -160,7 +160,8 @@ def _pair(cells: list[str], width: int, files: GoldFiles, where: str) -> tuple[s
     tag = cells[files.tag_column]
     if not TAG.fullmatch(tag):
         raise UserError(
-            f"{where}: column {files.tag_column} is no tag; a tag is O, or B, I, E, S, L or U, with "
+            f"{where}: column {files.tag_column} is no tag; a tag is O, or B, I, E, S, L or U, "
+            "with "
             f"or without a type (B-Disease). {KEY}tag_column=NUMBER names another"
         )
     return cells[files.token_column], tag

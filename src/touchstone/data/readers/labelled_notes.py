@@ -54,7 +54,8 @@ def read(
     """
     if gold.path is None or gold.labels is None:
         raise UserError(
-            f"{KEY}reader=labelled_notes needs {KEY}path (notes with sentence offsets) and {KEY}labels (a TSV)"
+            f"{KEY}reader=labelled_notes needs {KEY}path (notes with sentence offsets) and "
+            f"{KEY}labels (a TSV)"
         )
     notes, labels = find(gold.path, data_folder), find(gold.labels, data_folder)
     found = _sentences(notes, gold)
@@ -125,11 +126,13 @@ def read_labels(path: Path, ids: list[str], taxonomy: Taxonomy) -> dict[str, lis
             raise UserError(f"{path}, line {line}: no note {quoted(note)} in the notes file")
         if example_id not in known:
             raise UserError(
-                f"{path}, line {line}: note {quoted(note)} has no sentence {quoted(record['sentence'])}; sentences are numbered from 0"
+                f"{path}, line {line}: note {quoted(note)} has no sentence "
+                f"{quoted(record['sentence'])}; sentences are numbered from 0"
             )
         if example_id in lines:
             raise UserError(
-                f"{path}, line {line}: sentence {quoted(example_id)} is labelled twice (first on line {lines[example_id]})"
+                f"{path}, line {line}: sentence {quoted(example_id)} is labelled twice (first on "
+                f"line {lines[example_id]})"
             )
         lines[example_id] = line
         out[example_id] = parse_labels(
@@ -138,7 +141,8 @@ def read_labels(path: Path, ids: list[str], taxonomy: Taxonomy) -> dict[str, lis
     missing = [example_id for example_id in ids if example_id not in out]
     if missing:
         raise UserError(
-            f"{path}: {len(missing)} of {len(ids)} sentences have no labels, the first is {quoted(missing[0])}; write none where none holds"
+            f"{path}: {len(missing)} of {len(ids)} sentences have no labels, the first is "
+            f"{quoted(missing[0])}; write none where none holds"
         )
     return out
 
@@ -182,7 +186,8 @@ def _sentences(path: Path, gold: GoldFiles) -> list[dict[str, Any]]:
         note = id_field(record, gold.doc_field, **where, key=KEY + "doc_field")
         if note in seen:
             raise UserError(
-                f"{path}, line {line}: note {quoted(note)} stands twice (first on line {seen[note]})"
+                f"{path}, line {line}: note {quoted(note)} stands twice (first on line "
+                f"{seen[note]})"
             )
         seen[note] = line
         text = text_field(record, gold.text_field, **where, key=KEY + "text_field")
@@ -196,7 +201,8 @@ def _sentences(path: Path, gold: GoldFiles) -> list[dict[str, Any]]:
             sentence = " ".join(text[start:end].split())
             if not sentence:
                 raise UserError(
-                    f"{path}, line {line}: sentence {number} ({start}..{end}) of note {quoted(note)} is empty"
+                    f"{path}, line {line}: sentence {number} ({start}..{end}) of note "
+                    f"{quoted(note)} is empty"
                 )
             out.append(
                 {
@@ -218,8 +224,10 @@ def _offsets(
     spans = record.get(SENTENCES)
     if not isinstance(spans, list):
         raise UserError(
-            f'{path}, line {line}: no list "{SENTENCES}" of [start, end] offsets, which labels by sentence number need '
-            f"(fields: {listed(record)}). Labelled sentences without their notes: {KEY}reader=sentences_jsonl"
+            f'{path}, line {line}: no list "{SENTENCES}" of [start, end] offsets, which labels by '
+            "sentence number need "
+            f"(fields: {listed(record)}). Labelled sentences without their notes: "
+            f"{KEY}reader=sentences_jsonl"
         )
     last = 0
     for number, span in enumerate(spans):
@@ -230,7 +238,8 @@ def _offsets(
             and last <= span[0] < span[1] <= length
         ):
             raise UserError(
-                f"{path}, line {line}: sentence {number} must be [start, end] with {last} <= start < end <= {length}, after the one before it"
+                f"{path}, line {line}: sentence {number} must be [start, end] with {last} <= "
+                f"start < end <= {length}, after the one before it"
             )
         last = span[1]
     return [(start, end) for start, end in spans]

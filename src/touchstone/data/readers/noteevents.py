@@ -78,7 +78,8 @@ class Layout:
 
 
 MIMIC_III_KINDS = (
-    "Nursing/other,Radiology,Nursing,ECG,Physician,Discharge summary,Echo,Respiratory,Nutrition,General,Rehab Services,Social Work,"
+    "Nursing/other,Radiology,Nursing,ECG,Physician,Discharge "
+    "summary,Echo,Respiratory,Nutrition,General,Rehab Services,Social Work,"
     "Case Management,Pharmacy,Consult"
 )
 LAYOUTS = {
@@ -173,7 +174,8 @@ def _frame(batch: pa.RecordBatch, layout: Layout, path: Path) -> pd.DataFrame:
             pc.match_substring_regex(batch.column(name), rf"(?s)[\r\n]|.{{{LONGEST_ID + 1}}}")
         ).as_py():
             raise UserError(
-                f'{path}: the column "{name}" must hold ids, at most {LONGEST_ID} characters in one line'
+                f'{path}: the column "{name}" must hold ids, at most {LONGEST_ID} characters in '
+                "one line"
             )
     columns = [
         batch.column(name)
@@ -211,7 +213,8 @@ def _filtered(
     for category in pool.categories:
         if category.strip().lower() not in possible:
             raise UserError(
-                f"{path}, corpus.pool.categories: {no_such('category', category, map(quoted, seen))}"
+                f"{path}, corpus.pool.categories: "
+                f"{no_such('category', category, map(quoted, seen))}"
             )
 
 
@@ -341,7 +344,8 @@ def _blocks(path: Path, columns: list[str], label: str, shown: bool) -> Iterator
         counted.quotes % 2
     ):  # the parser takes a quotation mark that is open at the end of the file for closed
         raise UserError(
-            f"{path}: ends inside a quoted note (its quotation marks do not pair up); the file was cut. Copy it again"
+            f"{path}: ends inside a quoted note (its quotation marks do not pair up); the file "
+            "was cut. Copy it again"
         )
 
 
@@ -372,7 +376,8 @@ def _resolved(path: Path, reader: str) -> Layout:
     lacking = [name for name in layout.names() if name.lower() not in named]
     if lacking:
         raise UserError(
-            f"{path}: no column {lacking[0]} (columns: {listed(header)}), which corpus.pool.reader={reader} needs. "
+            f"{path}: no column {lacking[0]} (columns: {listed(header)}), which "
+            f"corpus.pool.reader={reader} needs. "
             "Other CSV files: corpus.pool.reader=notes, and name the columns in corpus.pool.*_field"
         )
     columns: dict[str, Any] = {

@@ -80,7 +80,8 @@ def _kept(path: Path, pool: PoolFiles) -> Iterator[tuple[str, str, str, str]]:
         note = id_field(record, pool.id_field, path=path, line=line, key=KEY + "id_field")
         if note in seen:
             raise UserError(
-                f"{path}, line {line}: note {quoted(note)} stands twice (first on line {seen[note]}); {KEY}id_field must name unique ids"
+                f"{path}, line {line}: note {quoted(note)} stands twice (first on line "
+                f"{seen[note]}); {KEY}id_field must name unique ids"
             )
         seen[note] = line
         text = text_field(record, pool.text_field, path=path, line=line, key=KEY + "text_field")

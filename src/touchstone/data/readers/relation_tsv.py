@@ -60,11 +60,13 @@ def read(
         raise UserError(f"{KEY}reader=relation_tsv needs {KEY}train and {KEY}test")
     if len(taxonomy.ids) != 1:
         raise UserError(
-            f"taxonomy={taxonomy.name} has {len(taxonomy.ids)} categories; {KEY}reader=relation_tsv knows one relation, or none"
+            f"taxonomy={taxonomy.name} has {len(taxonomy.ids)} categories; "
+            f"{KEY}reader=relation_tsv knows one relation, or none"
         )
     if gold.fold is not None and not any("{fold}" in name for name in parts.values() if name):
         raise UserError(
-            f"{KEY}fold={gold.fold} changes nothing: no file name holds {{fold}}. Write {{fold}} where its number stands, or null"
+            f"{KEY}fold={gold.fold} changes nothing: no file name holds {{fold}}. Write {{fold}} "
+            "where its number stands, or null"
         )
     if gold.docs_of is not None and gold.docs_of < 1:
         raise UserError(
@@ -95,7 +97,8 @@ def _read_part(path: Path, split: str, relation: str, docs_of: int) -> list[dict
             raise UserError(f"{path}, line {line}: empty sentence")
         if label not in labels:
             raise UserError(
-                f"{path}, line {line}: the label must be 1 or {relation}, 0 or {NONE}; found something else of {len(label)} characters"
+                f"{path}, line {line}: the label must be 1 or {relation}, 0 or {NONE}; found "
+                f"something else of {len(label)} characters"
             )
         number = len(rows)
         document = f"{split}-{number // docs_of:05d}"
@@ -137,7 +140,8 @@ def _sentences(path: Path) -> Iterator[tuple[int, str, str]]:
                 )
                 if not header and width not in (2, 3):
                     raise UserError(
-                        f"{path}, line {number}: {width} tab-separated columns; sentence and label, or "
+                        f"{path}, line {number}: {width} tab-separated columns; sentence and "
+                        "label, or "
                         f"{', '.join(HEADERS)}, were expected, "
                         "or a header line that names them"
                     )
@@ -146,6 +150,7 @@ def _sentences(path: Path) -> Iterator[tuple[int, str, str]]:
                     continue
             if len(cells) != width:
                 raise UserError(
-                    f"{path}, line {number}: {len(cells)} tab-separated columns where the lines before it have {width}"
+                    f"{path}, line {number}: {len(cells)} tab-separated columns where the lines "
+                    f"before it have {width}"
                 )
             yield number, " ".join(cells[sentence].split()), cells[label].strip()

@@ -113,7 +113,8 @@ def _layer(cas: Any, options: Mapping[str, Any], path: Path) -> tuple[str, str]:
     if len(fitting) != 1:
         choices = ", ".join(present) or "none"
         raise UserError(
-            f"{path}: which layer holds the annotations? {KEY}={{layer: NAME}}. There are: {choices}"
+            f"{path}: which layer holds the annotations? {KEY}={{layer: NAME}}. There are: "
+            f"{choices}"
         )
     features = [one.name for one in cas.typesystem.get_type(fitting[0]).all_features]
     features = [name for name in features if name not in OWN]

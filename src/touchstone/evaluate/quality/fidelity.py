@@ -92,7 +92,8 @@ def label_errors(
         from cleanlab.filter import find_label_issues
     except ImportError:
         raise UserError(
-            "estimated label errors need cleanlab, which is not installed: pip install 'touchstone-nlp[noise]'"
+            "estimated label errors need cleanlab, which is not installed: pip install "
+            "'touchstone-nlp[noise]'"
         ) from None
     names, codes = np.unique(np.array(labels, dtype=str), return_inverse=True)
     if len(names) < 2:
@@ -144,7 +145,8 @@ def out_of_fold(
             model.fit(vectors.fit_transform(sentences[train]), codes[train])
             if len(model.classes_) < len(n_groups):
                 raise NotApplicable(
-                    "a label stands in so few documents that a fold would be judged without having learned it"
+                    "a label stands in so few documents that a fold would be judged without "
+                    "having learned it"
                 )
             probabilities[held_out] = model.predict_proba(vectors.transform(sentences[held_out]))
             folds.append(held_out)

@@ -35,7 +35,8 @@ PATTERNS: dict[str, re.Pattern[str]] = {
         r"(?<![\d.-])(?:\+?1[-. ])?(?:\(\d{3}\)\s?|\d{3}[-. ])\d{3}[-. ]\d{4}(?![\d-])"
     ),
     "record_number": re.compile(
-        r"\b(?:MRN|[Mm]edical [Rr]ecord (?:[Nn]umber|[Nn]o\.?)|[Rr]ecord #|[Aa]ccount #|[Aa]cct #)\s*[:#]?\s*[A-Z]{0,2}\d{4,12}\b"
+        r"\b(?:MRN|[Mm]edical [Rr]ecord (?:[Nn]umber|[Nn]o\.?)|[Rr]ecord #|[Aa]ccount #|[Aa]cct "
+        r"#)\s*[:#]?\s*[A-Z]{0,2}\d{4,12}\b"
     ),
     "email": re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b"),
     "url": re.compile(r"\bhttps?://\S+|\bwww\.\S+", re.IGNORECASE),

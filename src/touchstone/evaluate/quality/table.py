@@ -53,26 +53,52 @@ MEASURES = {
     "length_sd": "standard deviation of words per sentence",
     "length_median": "median words per sentence",
     "length_distance": "Kolmogorov-Smirnov distance of the lengths from gold's: 0 same, 1 disjoint",
-    "category_divergence": "Jensen-Shannon divergence of the category distribution from gold's, bits: 0 same, 1 disjoint",
+    "category_divergence": (
+        "Jensen-Shannon divergence of the category distribution from gold's, bits: 0 same, 1 "
+        "disjoint"
+    ),
     "vocabulary_overlap": "Jaccard index of the vocabulary with gold's",
     "novel_2grams": "share of the different word pairs that gold does not have",
     "novel_3grams": "share of the different word triples that gold does not have",
-    "distinct_1": f"different words / words, on the same number of sentences of each source (at most {SAMPLE})",
+    "distinct_1": (
+        "different words / words, on the same number of sentences of each source (at most "
+        f"{SAMPLE})"
+    ),
     "distinct_2": "different word pairs / word pairs, same sample",
     "self_bleu": "mean BLEU-4 of a sentence against the others, same sample: 1 repeats itself",
-    "vendi": "Vendi score / sentences, same sample: effective share of different sentences, 1 nothing in common",
+    "vendi": (
+        "Vendi score / sentences, same sample: effective share of different sentences, 1 nothing "
+        "in common"
+    ),
     "diversity_n": "sentences in that sample",
-    "near_duplicates": "share of sentences that repeat an earlier one of the source (ratio of at least 90 of 100)",
-    "two_sample_auc": "cross-validated AUC of a classifier telling the source from gold: 0.5 indistinguishable, 1 told at a glance",
+    "near_duplicates": (
+        "share of sentences that repeat an earlier one of the source (ratio of at least 90 of 100)"
+    ),
+    "two_sample_auc": (
+        "cross-validated AUC of a classifier telling the source from gold: 0.5 "
+        "indistinguishable, 1 told at a glance"
+    ),
     "copied_longest": "longest run of words that stands in the named reference",
-    "copied_share": f"share of sentences with a run of {COPIED_WORDS} words or more that stands in the named reference",
-    "identifiers": "sentences in which the scan found what looks like an identifier (of the named kind): a guard, not de-identification",
-    "label_error_rate": "share of primary labels that look wrong by confident learning: biased upwards, read it against gold's own row",
+    "copied_share": (
+        f"share of sentences with a run of {COPIED_WORDS} words or more that stands in the named "
+        "reference"
+    ),
+    "identifiers": (
+        "sentences in which the scan found what looks like an identifier (of the named kind): a "
+        "guard, not de-identification"
+    ),
+    "label_error_rate": (
+        "share of primary labels that look wrong by confident learning: biased upwards, read it "
+        "against gold's own row"
+    ),
     "true_precision": "of the source's labels against adjudicated ones",
     "true_recall": "of the source's labels against adjudicated ones",
     "true_f1": "of the source's labels against adjudicated ones",
     "true_n": "sentences with adjudicated labels",
-    "round_trip": "share of sentences to which the LLM, not shown the label, gives it again; for all: the same label set",
+    "round_trip": (
+        "share of sentences to which the LLM, not shown the label, gives it again; for all: the "
+        "same label set"
+    ),
     "round_trip_kappa": "Cohen's kappa of the label and the LLM's second one",
     "round_trip_n": "sentences labelled a second time",
 }

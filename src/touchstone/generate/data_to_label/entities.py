@@ -100,7 +100,8 @@ def parse(request: Request, text: str, taxonomy: Taxonomy) -> dict[str, Marked]:
             raise ParseError(f"id {number}: {error}") from None
         if plain != given:
             raise ParseError(
-                f'id {number}: without its marks "text" is not the sentence given; repeat it character for character'
+                f'id {number}: without its marks "text" is not the sentence given; repeat it '
+                "character for character"
             )
         if entry.get("confidence") not in CONFIDENCES:
             raise ParseError(f'id {number}: "confidence" must be high, medium or low')
@@ -108,7 +109,8 @@ def parse(request: Request, text: str, taxonomy: Taxonomy) -> dict[str, Marked]:
     missing = [number for number, example_id in example_ids.items() if example_id not in found]
     if missing:
         raise ParseError(
-            f"no answer for id {', '.join(map(str, missing))}; answer each of 1 to {len(example_ids)}"
+            f"no answer for id {', '.join(map(str, missing))}; answer each of 1 to "
+            f"{len(example_ids)}"
         )
     return found
 

@@ -166,7 +166,8 @@ def parse(request: Request, text: str, taxonomy: Taxonomy) -> dict[str, Labelled
     missing = [number for number, example_id in example_ids.items() if example_id not in found]
     if missing:
         raise ParseError(
-            f"no answer for id {', '.join(map(str, missing))}; answer each of 1 to {len(example_ids)}"
+            f"no answer for id {', '.join(map(str, missing))}; answer each of 1 to "
+            f"{len(example_ids)}"
         )
     return found
 

@@ -116,7 +116,8 @@ def parse_names(request: Request, text: str) -> list[list[str]]:
             for name in names
         ):
             raise ParseError(
-                f"id {number}: each name must be plain text of 1 to {NAME_WORDS} words, without < > or ;"
+                f"id {number}: each name must be plain text of 1 to {NAME_WORDS} words, without < "
+                "> or ;"
             )
         found[number] = names[: counts[number]]
     missing = [number for number in counts if number not in found]
@@ -312,7 +313,8 @@ def parse(request: Request, text: str, taxonomy: Taxonomy) -> list[dict[str, Any
     missing = [number for number in numbers if number not in found]
     if missing:
         raise ParseError(
-            f"no sentence for line {', '.join(map(str, missing))}; write one for each of 1 to {len(numbers)}"
+            f"no sentence for line {', '.join(map(str, missing))}; write one for each of 1 to "
+            f"{len(numbers)}"
         )
     return [found[number] for number in numbers]
 
@@ -359,7 +361,8 @@ def _check(
     for name in names:
         if not any(normalised(name) in normalised(mention) for mention in mentions):
             raise ParseError(
-                f"the name {name!r} was given and is not marked; let it stand as given, between marks"
+                f"the name {name!r} was given and is not marked; let it stand as given, between "
+                "marks"
             )
     rest = "".join(
         " " if any(s["start"] <= i < s["end"] for s in spans) else character

@@ -33,6 +33,7 @@ def parse(request: Request, text: str, taxonomy: Taxonomy) -> list[dict[str, Any
     for entry in entries:
         if sorted(MARK.findall(entry["text"])) != sorted(taxonomy.marks):
             raise ParseError(
-                f"id {entry['number']}: the text must hold {' and '.join(taxonomy.marks)}, each exactly once"
+                f"id {entry['number']}: the text must hold {' and '.join(taxonomy.marks)}, each "
+                "exactly once"
             )
     return entries

@@ -169,7 +169,8 @@ def parse(request: Request, text: str, taxonomy: Taxonomy) -> list[dict[str, Any
     missing = [number for number in numbers if number not in found]
     if missing:
         raise ParseError(
-            f"no sentence for line {', '.join(map(str, missing))}; write one for each of 1 to {len(numbers)}"
+            f"no sentence for line {', '.join(map(str, missing))}; write one for each of 1 to "
+            f"{len(numbers)}"
         )
     return [found[number] for number in numbers]
 

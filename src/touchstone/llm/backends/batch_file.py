@@ -56,7 +56,8 @@ def answer(asked: Mapping[str, Request], store: Store, llm: LLMConfig, progress:
                 found.notes.append(f"{where}: {problem}")
             elif found.responses.setdefault(key, response).text != response.text:
                 found.notes.append(
-                    f"{where}: request {key[:12]} is answered twice, differently; the first answer counts"
+                    f"{where}: request {key[:12]} is answered twice, differently; the first "
+                    "answer counts"
                 )
     found.notes += _foreign(others, folder, store)
     for key, response in found.responses.items():
@@ -206,8 +207,10 @@ def _write(
         )
         if restricted:
             note = (
-                f"{name} holds text of the restricted corpus {corpus or '(not named)'}.\nPurpose: {purpose}\nRequests: {len(part)}\n"
-                f"Written: {chat.now()}\nKeep it where the data-use agreement allows, and remove it when it is answered.\n"
+                f"{name} holds text of the restricted corpus {corpus or '(not named)'}.\nPurpose: "
+                f"{purpose}\nRequests: {len(part)}\n"
+                f"Written: {chat.now()}\nKeep it where the data-use agreement allows, and remove "
+                "it when it is answered.\n"
             )
             _put(folder / f"{name.removesuffix('.jsonl')}.txt", note, 0o600)
         written.append(folder / name)
@@ -249,7 +252,8 @@ def _foreign(others: Mapping[str, tuple[str, str]], folder: Path, store: Store) 
     for key, (text, where) in others.items():
         if key in kept and text and kept[key].text != text:
             notes.append(
-                f"{where}: request {key[:12]} was answered differently before; the answer in the store counts"
+                f"{where}: request {key[:12]} was answered differently before; the answer in the "
+                "store counts"
             )
         elif key not in kept and key not in exported:
             notes.append(f"{where}: foreign answer {key[:12]!r}, no request here asked for it")

@@ -180,7 +180,8 @@ class Sender:
             or 300 <= status < 400
         ):
             return Stop(
-                f"{self.llm.endpoint} refuses {self.llm.model} ({reason}): check llm.endpoint, llm.model and llm.api_key_env"
+                f"{self.llm.endpoint} refuses {self.llm.model} ({reason}): check llm.endpoint, "
+                "llm.model and llm.api_key_env"
             )
         return Refused(reason)
 
@@ -197,7 +198,8 @@ class Sender:
         if self.structured not in (None, "json_schema"):
             self.notes.append(
                 f"{llm.endpoint} does not enforce a JSON schema for {llm.model}: told by "
-                f"{structured}, checked on arrival (found out again after {facts.FACT_DAYS:g} days; "
+                f"{structured}, checked on arrival (found out again after {facts.FACT_DAYS:g} "
+                "days; "
                 "llm.structured sets it)"
             )
 

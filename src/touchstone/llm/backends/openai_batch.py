@@ -64,11 +64,13 @@ def answer(asked: Mapping[str, Request], store: Store, llm: LLMConfig, progress:
     except openai.OpenAIError as error:
         code = getattr(error, "status_code", type(error).__name__)
         raise UserError(
-            f"{llm.endpoint}: the Batch API failed ({code}); submitted batches are remembered, the same command goes on"
+            f"{llm.endpoint}: the Batch API failed ({code}); submitted batches are remembered, "
+            "the same command goes on"
         ) from None
     except KeyboardInterrupt:
         log.warning(
-            "interrupted: %d answered; submitted batches go on there, the same command collects them",
+            "interrupted: %d answered; submitted batches go on there, the same command collects "
+            "them",
             len(run.found.responses),
         )
         raise
@@ -207,8 +209,10 @@ class _Run:
             chosen.append(key)
         if not chosen and not open_batches:
             raise BudgetExceeded(
-                f"llm.budget_usd={self.llm.budget_usd:g}: {spent:.4f} USD are spent, and the next request could cost {bounds[keys[0]]:.4f}. "
-                f"Done {len(self.found.responses)}, left {len(keys)}; every answer is kept. To go on, raise llm.budget_usd: the rest costs at "
+                f"llm.budget_usd={self.llm.budget_usd:g}: {spent:.4f} USD are spent, and the next "
+                f"request could cost {bounds[keys[0]]:.4f}. "
+                f"Done {len(self.found.responses)}, left {len(keys)}; every answer is kept. To go "
+                "on, raise llm.budget_usd: the rest costs at "
                 f"most {sum(bounds.values()):.4f} more"
             )
         return chosen, bounds
@@ -243,7 +247,8 @@ class _Run:
         report(len(self.found.responses) + len(self.found.failed))
         if there.status == "failed":
             raise UserError(
-                f"{self.llm.endpoint} refused batch {batch.batch_id} ({', '.join(codes) or 'no reason given'}); nothing was answered"
+                f"{self.llm.endpoint} refused batch {batch.batch_id} "
+                f"({', '.join(codes) or 'no reason given'}); nothing was answered"
             )
         return True
 

@@ -70,7 +70,8 @@ def answer(asked: Mapping[str, Request], store: Store, llm: LLMConfig, progress:
         model = replace(model, guide=None)
     elif model.guide is None and any(request.schema is not None for request in asked.values()):
         found.notes.append(
-            "the JSON schema is told to the model and checked, not enforced: pip install 'touchstone-nlp[constrained]' enforces it"
+            "the JSON schema is told to the model and checked, not enforced: pip install "
+            "'touchstone-nlp[constrained]' enforces it"
         )
     items = []
     for key, request in asked.items():
@@ -78,7 +79,8 @@ def answer(asked: Mapping[str, Request], store: Store, llm: LLMConfig, progress:
         limit = request.params.get("max_tokens") or NO_LIMIT_TOKENS
         if model.context is not None and len(ids) + limit > model.context:
             found.failed[key] = (
-                f"{len(ids)} tokens of prompt and {limit} of answer pass the model's context of {model.context}"
+                f"{len(ids)} tokens of prompt and {limit} of answer pass the model's context of "
+                f"{model.context}"
             )
         else:
             items.append(_Asked(key, request, ids, limit))
@@ -254,7 +256,8 @@ def _generated(
     except torch.OutOfMemoryError:
         if len(batch) == 1:
             raise UserError(
-                f"llm.model={llm.model}: one request of {len(batch[0].ids)} tokens does not fit into the device's memory"
+                f"llm.model={llm.model}: one request of {len(batch[0].ids)} tokens does not fit "
+                "into the device's memory"
             ) from None
     torch.cuda.empty_cache()
     half = len(batch) // 2

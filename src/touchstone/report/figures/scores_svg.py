@@ -35,7 +35,10 @@ def scores_svg(panels: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         )
         parts += _panel(rows, label, at + 28)
         at += 28 + ROW * len(rows) + 34
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {at:.0f}" width="{width:.0f}" height="{at:.0f}"'
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {at:.0f}" '
+        f'width="{width:.0f}" height="{at:.0f}"'
+    )
     style = f'font-family="Helvetica, Arial, sans-serif" font-size="{TEXT}" fill="{INK}"'
     return (
         "\n".join(
@@ -60,24 +63,29 @@ def _panel(rows: Sequence[Mapping[str, Any]], left: float, top: float) -> list[s
         return left + PLOT * (value - lowest) / span
 
     parts = [
-        f'<line x1="{left:.1f}" y1="{bottom:.1f}" x2="{left + PLOT:.1f}" y2="{bottom:.1f}" stroke="{SOFT}"/>'
+        f'<line x1="{left:.1f}" y1="{bottom:.1f}" x2="{left + PLOT:.1f}" y2="{bottom:.1f}" '
+        f'stroke="{SOFT}"/>'
     ]
     for tick in (lowest, lowest + span / 2, highest):
         parts.append(
-            f'<text x="{x(tick):.1f}" y="{bottom + 15:.1f}" text-anchor="middle" fill="{SOFT}">{tick:.2f}</text>'
+            f'<text x="{x(tick):.1f}" y="{bottom + 15:.1f}" text-anchor="middle" '
+            f'fill="{SOFT}">{tick:.2f}</text>'
         )
     golds = [row["value"] for row in rows if row["mixture"] == "gold"]
     for gold in golds if len(golds) == 1 else []:
         parts.append(
-            f'<line x1="{x(gold):.1f}" y1="{top}" x2="{x(gold):.1f}" y2="{bottom}" stroke="{SOFT}" stroke-dasharray="4 3"/>'
+            f'<line x1="{x(gold):.1f}" y1="{top}" x2="{x(gold):.1f}" y2="{bottom}" '
+            f'stroke="{SOFT}" stroke-dasharray="4 3"/>'
         )
     for number, row in enumerate(rows):
         y = top + ROW * (number + 0.5)
         parts.append(
-            f'<text x="{left - 8:.1f}" y="{y + 4:.1f}" text-anchor="end">{escape(row["name"])}</text>'
+            f'<text x="{left - 8:.1f}" y="{y + 4:.1f}" '
+            f'text-anchor="end">{escape(row["name"])}</text>'
         )
         parts.append(
-            f'<line x1="{x(row["low"]):.1f}" y1="{y}" x2="{x(row["high"]):.1f}" y2="{y}" stroke="{MARK}" stroke-width="2"/>'
+            f'<line x1="{x(row["low"]):.1f}" y1="{y}" x2="{x(row["high"]):.1f}" y2="{y}" '
+            f'stroke="{MARK}" stroke-width="2"/>'
         )
         parts.append(f'<circle cx="{x(row["value"]):.1f}" cy="{y}" r="4" fill="{MARK}"/>')
         told = f"{row['value']:.3f} {row['mark']}"

@@ -29,7 +29,10 @@ Drawing = tuple[str, str, Figure]  # name, caption, figure
 def of_scores(grid: Grid, scores: pd.DataFrame) -> Iterator[Drawing]:
     """Yield name, caption and figure of what the scores show, in the order in which a reader wants
     them."""
-    told = "Main score of each mixture with its 95 % interval. The dashed line, where there is one, is gold. * p < 0.05, ** p < 0.01 against gold."
+    told = (
+        "Main score of each mixture with its 95 % interval. The dashed line, where there is one, "
+        "is gold. * p < 0.05, ** p < 0.01 against gold."
+    )
     yield "scores", told, figures.score_figure(score_panels(grid, scores))
     if found := curve_figure(grid, scores):
         yield (
@@ -41,7 +44,8 @@ def of_scores(grid: Grid, scores: pd.DataFrame) -> Iterator[Drawing]:
         if kind in ("multiclass", "multilabel") and (gain := gain_figure(grid, scores, task)):
             yield (
                 f"gain_{task}",
-                f"Change of F1 against gold by category, {_named(grid, task)}, with 95 % intervals.",
+                f"Change of F1 against gold by category, {_named(grid, task)}, with 95 % "
+                "intervals.",
                 gain,
             )
         if kind == "multiclass" and (pair := confusion_figure(grid, scores, task)):

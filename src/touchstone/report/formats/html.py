@@ -70,7 +70,8 @@ def table(one: Table, link: Callable[[str], str] | None = None) -> Markup:
     ]
     notes = Markup("").join(Markup("<li>{}</li>").format(note) for note in one.notes)
     return Markup(
-        '<figure class="table" id="{}"><h3>{}</h3><div class="scroll" tabindex="0" role="region" aria-label="{}"><table><thead>{}</thead><tbody>{}</tbody></table></div>'
+        '<figure class="table" id="{}"><h3>{}</h3><div class="scroll" tabindex="0" role="region" '
+        'aria-label="{}"><table><thead>{}</thead><tbody>{}</tbody></table></div>'
         "<figcaption>{}{}</figcaption></figure>"
     ).format(
         one.name,
@@ -95,7 +96,8 @@ def figure(svg: str, caption: str, name: str) -> Markup:
     points = float(size[1]) if size else 400.0
     unique = unique.replace(
         "<svg",
-        f'<svg role="img" aria-label="{escape(caption)}" style="max-width: {PIXELS * points:.0f}px"',
+        f'<svg role="img" aria-label="{escape(caption)}" style="max-width: '
+        f'{PIXELS * points:.0f}px"',
         1,
     )  # letters of all figures are of one size
     return Markup(

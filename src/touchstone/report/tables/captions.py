@@ -90,7 +90,8 @@ def coverage(cells: Sequence[Cell]) -> str:
     )
     return (
         f"{covers(sizes, unit_of(*cells), draws, N_RESAMPLES)} Percentiles are taken further out "
-        f"by the t distribution (expanded), for the few that are resampled; not covered: {uncovered}."
+        "by the t distribution (expanded), for the few that are resampled; not covered: "
+        f"{uncovered}."
     )
 
 
@@ -203,7 +204,8 @@ def _sensitivity(task: str, title: str, rows: pd.DataFrame, grid: Grid) -> list[
         elif lowest * tests > 0.05:
             lines.append(
                 f"{task}: {n} test {unit} allow no p below {lowest:.2g}, after correction over "
-                f"{tests} comparisons none below {min(lowest * tests, 1):.2g} for the best of them: "
+                f"{tests} comparisons none below {min(lowest * tests, 1):.2g} for the best of "
+                "them: "
                 "no star is possible unless most rows differ."
             )
     unsure = tested[[_near_threshold(row) for row in tested.to_dict("records")]]

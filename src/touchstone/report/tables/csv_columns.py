@@ -27,5 +27,7 @@ CSV_COLUMNS = {
     "change_high": "its upper bound",
     "p": "paired permutation test of change, two-sided, not corrected",
     "p_holm": "p corrected by Holm over the grid",
-    "run_id": "run (or runs, separated by spaces) of the tracking store that the number was computed from",
+    "run_id": (
+        "run (or runs, separated by spaces) of the tracking store that the number was computed from"
+    ),
 }

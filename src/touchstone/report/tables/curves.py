@@ -184,9 +184,12 @@ def equivalent_table(grid: Grid, scores: pd.DataFrame, n_resamples: int = N_RESA
                     )
                 )
     told = (
-        "Gold-equivalent: the smallest number of gold sentences at which the curve of gold alone, made monotone and linear in the logarithm "
-        "of the size between the sizes measured, reaches the mixture's score. In parentheses the 95 % interval over test "
-        "patients or documents, drawn alike for curve and mixture; outside of the sizes measured it says more or less than them. "
+        "Gold-equivalent: the smallest number of gold sentences at which the curve of gold alone, "
+        "made monotone and linear in the logarithm "
+        "of the size between the sizes measured, reaches the mixture's score. In parentheses the "
+        "95 % interval over test "
+        "patients or documents, drawn alike for curve and mixture; outside of the sizes measured "
+        "it says more or less than them. "
         "It covers the choice of the test set, not the draw of training patients."
     )
     return Table(

@@ -158,8 +158,10 @@ def statistics_table(grid: Grid, made: list[Made]) -> Table:
     columns = tuple(Column(name, name, group) for group, name, _, _ in parts)
     corpus = cell.config["corpus"]
     told = (
-        f"Sentences of {corpus['name']} (licence {corpus['license']}, {corpus['access']}) and of the generated data before any was dropped. "
-        "Training gold is what the cells were allowed to use. Below the rule: sentences with each category; some have several."
+        f"Sentences of {corpus['name']} (licence {corpus['license']}, {corpus['access']}) and of "
+        "the generated data before any was dropped. "
+        "Training gold is what the cells were allowed to use. Below the rule: sentences with each "
+        "category; some have several."
     )
     return Table(f"{grid.study}_data", "Data", told, ("",), columns, tuple(rows))
 
@@ -183,8 +185,10 @@ def composition_table(grid: Grid) -> Table:
         if any(row.entries[name].value for row in rows.values()) or name == "used"
     )
     told = (
-        "Sentences available from each source, dropped for each reason, and used (first seed). filtered: refused by the mixture's filter; "
-        "leakage: too close to a test sentence; not sampled: beyond the count or ratio asked for; repeated: copies that a control adds."
+        "Sentences available from each source, dropped for each reason, and used (first seed). "
+        "filtered: refused by the mixture's filter; "
+        "leakage: too close to a test sentence; not sampled: beyond the count or ratio asked for; "
+        "repeated: copies that a control adds."
     )
     heads = (*(HEADS[axis] for axis in axes), "Source")
     return Table(
@@ -211,10 +215,14 @@ def quality_table(grid: Grid, table: pd.DataFrame) -> Table:
                     notes.append(f"{TITLES[measure]}: {meaning}")
     unsaid = whole[whole["value"].isna() & (whole["note"] != "")]
     notes += [
-        f"{', '.join(dict.fromkeys(rows_['name']))}, {', '.join(TITLES.get(m, m) for m in dict.fromkeys(rows_['measure']))}: {note}"
+        f"{', '.join(dict.fromkeys(rows_['name']))}, "
+        f"{', '.join(TITLES.get(m, m) for m in dict.fromkeys(rows_['measure']))}: {note}"
         for note, rows_ in unsaid.groupby("note", sort=False)
     ]
-    told = "Generated data against the training gold, all categories together; the column gold is what gold itself has, to read the others against."
+    told = (
+        "Generated data against the training gold, all categories together; the column gold is "
+        "what gold itself has, to read the others against."
+    )
     columns = tuple(Column(name, name) for name in dict.fromkeys(["gold", *table["name"]]))
     return Table(
         f"{grid.study}_quality",
@@ -248,7 +256,10 @@ def quality_by_category(grid: Grid, table: pd.DataFrame) -> Table:
         )
         entries = {f"{row['name']}/{row['measure']}": _entry(row) for row in found}
         rows.append(Row((known[category].name if category != NONE else NONE,), entries))
-    told = "Each source against the training gold of the same category. A dash: too few sentences to say."
+    told = (
+        "Each source against the training gold of the same category. A dash: too few sentences "
+        "to say."
+    )
     return Table(
         f"{grid.study}_quality_categories",
         "Quality by category",
@@ -292,8 +303,10 @@ def agreement_table(grid: Grid) -> tuple[Table | None, str]:
         Column("n", "sentences"),
     )
     told = (
-        f"Agreement of {len(given)} annotators of {config.corpus.name} before adjudication, presence of each category. "
-        f"1 is perfect, 0 is chance. Brackets: 95 % intervals of Cohen's kappa over {len(set(unit)):,} patients or documents."
+        f"Agreement of {len(given)} annotators of {config.corpus.name} before adjudication, "
+        "presence of each category. "
+        "1 is perfect, 0 is chance. Brackets: 95 % intervals of Cohen's kappa over "
+        f"{len(set(unit)):,} patients or documents."
     )
     return Table(
         f"{grid.study}_agreement",

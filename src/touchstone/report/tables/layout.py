@@ -58,7 +58,10 @@ class Entry:
     def second(self, what: str) -> str:
         """Return what stands below or beside the number: `interval`, `change`, or nothing."""
         if what == "interval" and not np.isnan(self.low):
-            return f"[{number(self.low, self.digits, self.signed)}, {number(self.high, self.digits, self.signed)}]"
+            return (
+                f"[{number(self.low, self.digits, self.signed)}, "
+                f"{number(self.high, self.digits, self.signed)}]"
+            )
         if what == "change" and not np.isnan(self.change):
             bounds = (
                 f" [{number(self.change_low, 2, True)}, {number(self.change_high, 2, True)}]"

@@ -52,11 +52,13 @@ def published(study: str, path: Path | None = None) -> list[Published]:
     for number, entry in enumerate(yaml.safe_load(path.read_text(encoding="utf-8")) or [], 1):
         if sorted(entry) != sorted(names) or not all(str(entry[name]).strip() for name in names):
             raise UserError(
-                f"{path}, entry {number}: must have the fields {', '.join(names)}, none empty; found {', '.join(entry)}"
+                f"{path}, entry {number}: must have the fields {', '.join(names)}, none empty; "
+                f"found {', '.join(entry)}"
             )
         if entry["kind"] not in KINDS or entry["unit"] not in UNITS:
             raise UserError(
-                f"{path}, entry {number}: kind must be one of {', '.join(KINDS)}, unit percent or fraction"
+                f"{path}, entry {number}: kind must be one of {', '.join(KINDS)}, unit percent or "
+                "fraction"
             )
         out.append(Published(**entry))
     return [one for one in out if one.study == study]

@@ -301,7 +301,8 @@ def _examples(
             return read_parquet(described.parent / "examples.parquet"), ""
     return (
         pd.DataFrame(),
-        "the corpus is restricted: its text is not in the store, and the stage cache of this machine does not have it",
+        "the corpus is restricted: its text is not in the store, and the stage cache of this "
+        "machine does not have it",
     )
 
 

@@ -63,7 +63,8 @@ def read(path: Path, review: Review, expert: str | None) -> pd.DataFrame:
             text = one["text"]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
-                f"{path}, line {number}: needs text, label and item, as doccano exports them (JSONL)"
+                f"{path}, line {number}: needs text, label and item, as doccano exports them "
+                "(JSONL)"
             ) from error
         if review.kind != "ner" and not labels:
             continue
