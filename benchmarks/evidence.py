@@ -1,4 +1,5 @@
-"""`make evidence`: both papers' questions on public expert-labelled text, written to docs/evidence.md.
+"""`make evidence`: both papers' questions on public expert-labelled text, written to
+docs/evidence.md.
 
 Runs the presets on the demo, HoC, NCBI-disease, BC5CDR-disease and GAD from the shipped recordings
 (no LLM is asked) and writes the tables and claims as they come out. A corpus that is not in
@@ -58,7 +59,7 @@ Read with this in mind:
 
 - NCBI-disease, BC5CDR, GAD and HoC are public. The LLM that answered (`claude`, November 2026) may
   have read them in training, labels included; its scores on them can be too good.
-- The demo is fictional: language models wrote its notes and labelled them. It shows that the harness
+- The demo is fictional: language models wrote its notes and labelled them. It shows that this
   works, and says nothing about hospitals.
 - "Undecided" is not "no effect": beside each claim stands the smallest effect that its test set
   could have shown.
@@ -100,10 +101,16 @@ def main() -> int:
 def run(folder: Path, study: str, number: int, overrides: tuple[str, ...]) -> None:
     """Run a sweep, or finish one that was stopped; cells that cannot run are told on the page."""
     command = [
-        sys.executable, str(ROOT / "run.py"), "-m", *overrides, f"study={study}",
-        f"paths.cache={folder / 'cache'}", f"paths.store={folder / 'mlflow'}",
-        f"hydra.sweep.dir={folder / f'{study}_{number}'}", "tracking.log_models=false",
-    ]  # fmt: skip
+        sys.executable,
+        str(ROOT / "run.py"),
+        "-m",
+        *overrides,
+        f"study={study}",
+        f"paths.cache={folder / 'cache'}",
+        f"paths.store={folder / 'mlflow'}",
+        f"hydra.sweep.dir={folder / f'{study}_{number}'}",
+        "tracking.log_models=false",
+    ]
     subprocess.run(command, check=False)
 
 
@@ -117,10 +124,21 @@ def section(folder: Path, study: str, sweeps: tuple[tuple[str, ...], ...]) -> li
     told += ["```\n"]
     out = folder / "tables"
     subprocess.run(
-        [*touchstone, "table", study, store, "--sweep", "all", "--format", "markdown",
-         "--out", str(out), "--no-figures"],
+        [
+            *touchstone,
+            "table",
+            study,
+            store,
+            "--sweep",
+            "all",
+            "--format",
+            "markdown",
+            "--out",
+            str(out),
+            "--no-figures",
+        ],
         check=True,
-    )  # fmt: skip
+    )
     tables = (out / f"{study}.md").read_text(encoding="utf-8")
     return [*told, _deeper(tables)]
 

@@ -2,12 +2,11 @@
 
     TOUCHSTONE_DATA=... python benchmarks/features.py [--corpus gad] [--splits 5]
 
-Of the training file of fold 1 a tenth is held out, drawn by seed, several times, copies of one source
-sentence on one side; logistic regression learns from 200 sentences of the rest, from 1,000 and from
-all of them. Prints the mean F1 of
-`related` and AUC of each choice of n-grams. The test file is never opened. What came out, and the
-choice that follows, stand in docs/grid.md; the choice is conf/classifier/tfidf_words_logreg.yaml.
-Not a test: some minutes on one processor.
+Of the training file of fold 1 a tenth is held out, drawn by seed, several times, copies of one
+source sentence on one side; logistic regression learns from 200 sentences of the rest, from 1,000
+and from all of them. Prints the mean F1 of `related` and AUC of each choice of n-grams. The test
+file is never opened. What came out, and the choice that follows, stand in docs/grid.md; the choice
+is conf/classifier/tfidf_words_logreg.yaml. Not a test: some minutes on one processor.
 """
 
 from __future__ import annotations

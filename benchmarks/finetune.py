@@ -65,9 +65,16 @@ def ours(
 
     n = steps * BATCH  # one epoch of exactly `steps` batches
     model = TransformerClassifier(
-        n_classes=n_classes, epochs=1, min_steps=0, batch_size=BATCH, max_length=MAX_LENGTH, learning_rate=LEARNING_RATE, dtype=dtype,
-        device="cpu", threads=threads,
-    )  # fmt: skip
+        n_classes=n_classes,
+        epochs=1,
+        min_steps=0,
+        batch_size=BATCH,
+        max_length=MAX_LENGTH,
+        learning_rate=LEARNING_RATE,
+        dtype=dtype,
+        device="cpu",
+        threads=threads,
+    )
     started = time.perf_counter()
     model.fit(texts[:n], labels[:n])
     seconds = time.perf_counter() - started
@@ -101,9 +108,18 @@ def trainer(texts: list[str], labels: list[int], n_classes: int, dtype: str, ste
     model = AutoModelForSequenceClassification.from_pretrained(path, num_labels=n_classes)
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
-            output_dir=folder, per_device_train_batch_size=BATCH, max_steps=steps, learning_rate=LEARNING_RATE, bf16=dtype == "bfloat16",
-            use_cpu=True, save_strategy="no", logging_strategy="no", report_to=[], disable_tqdm=True, seed=0,
-        )  # fmt: skip
+            output_dir=folder,
+            per_device_train_batch_size=BATCH,
+            max_steps=steps,
+            learning_rate=LEARNING_RATE,
+            bf16=dtype == "bfloat16",
+            use_cpu=True,
+            save_strategy="no",
+            logging_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            seed=0,
+        )
         run = Trainer(
             model=model,
             args=arguments,

@@ -58,7 +58,7 @@ def duckdb(path: str) -> int:
 
     query = f"""select ROW_ID, SUBJECT_ID, CATEGORY, TEXT
         from read_csv('{path}', header=true, all_varchar=true, quote='"', escape='"', max_line_size=10000000)
-        where trim(CATEGORY) in {CATEGORIES} and coalesce(ISERROR, '') <> '1' and regexp_matches(TEXT, '(?i){KEEP}')"""
+        where trim(CATEGORY) in {CATEGORIES} and coalesce(ISERROR, '') <> '1' and regexp_matches(TEXT, '(?i){KEEP}')"""  # noqa: E501
     return duckdb.sql(query).fetch_arrow_table().num_rows
 
 
@@ -148,7 +148,8 @@ def reading(path: Path) -> dict[str, float]:
             continue
         rows, seconds, peak = (best[name][key] for key in ("rows", "s", "MB"))
         print(
-            f"{name:<12}{rows:>8}{seconds:>8.2f}{path.stat().st_size / 1e6 / seconds:>8.1f}{peak:>9.0f}{fastest / seconds:>11.2f}"
+            f"{name:<12}{rows:>8}{seconds:>8.2f}{path.stat().st_size / 1e6 / seconds:>8.1f}"
+            f"{peak:>9.0f}{fastest / seconds:>11.2f}"
         )
     if len({found["rows"] for found in best.values()}) > 1:
         raise SystemExit("the readers do not agree on the rows")

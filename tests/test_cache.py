@@ -122,10 +122,18 @@ def test_one_flipped_bit_is_noticed_and_the_result_computed_again(tmp_path, capl
 def test_a_flipped_bit_in_cached_gold_changes_no_label(tmp_path):
     """Three flipped bits in the plain pages of a Parquet file went into the scores unsaid."""
     frame = examples(
-        {"example_id": f"e{n}", "text": f"sentence {n}", "source": "gold", "doc_id": "d",
-         "patient_id": "p", "split": "train", "origin": "o", "labels": ["a"]}
+        {
+            "example_id": f"e{n}",
+            "text": f"sentence {n}",
+            "source": "gold",
+            "doc_id": "d",
+            "patient_id": "p",
+            "split": "train",
+            "origin": "o",
+            "labels": ["a"],
+        }
         for n in range(50)
-    )  # fmt: skip
+    )
 
     def gold():
         return cached(tmp_path, "gold", {}, 1, lambda: frame, _write_frame, _read_frame)[0]
@@ -192,7 +200,7 @@ def test_an_age_that_is_no_number_of_days_removes_nothing(tmp_path, capsys, days
     assert (
         status == 1
         and told
-        == f"error: --older-than {days}: must be a number of days, at least 0; nothing was removed\n"
+        == f"error: --older-than {days}: must be a number of days, at least 0; nothing was removed\n"  # noqa: E501
     )
     assert len(list(entries(tmp_path))) == 1
 

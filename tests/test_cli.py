@@ -99,7 +99,7 @@ def test_a_server_that_is_away_is_asked_a_few_times_and_the_waiting_is_told(
     said = failed(capsys, "table", "two_directions", "--store", uri)
     assert (
         said
-        == f"the tracking server {uri} does not answer; start it, or name another store: --store FOLDER_OR_URI"
+        == f"the tracking server {uri} does not answer; start it, or name another store: --store FOLDER_OR_URI"  # noqa: E501
     )
     waits = [message for message in caplog.messages if "waiting" in message]
     assert waits == [
@@ -116,7 +116,7 @@ def test_a_study_without_a_run_is_told_from_a_wrong_name(tmp_path):
     there = tracking.open_existing(folder / "mlflow")
     with pytest.raises(
         UserError,
-        match="study synthetic_mining: no run of it in this store; python run.py -m .experiment=synthetic_mining makes",
+        match="study synthetic_mining: no run of it in this store; python run.py -m .experiment=synthetic_mining makes",  # noqa: E501
     ):
         collect(there, "synthetic_mining")
     with pytest.raises(UserError, match='no study "synthetic_minig". There are: '):
@@ -140,7 +140,7 @@ def test_a_study_without_a_run_is_told_from_a_wrong_name(tmp_path):
         ("seeds=0", "seeds=0: must be at least 1"),
         (
             "llm.backend=openai",
-            "llm.backend=openai: recorded answers are replayed here and nothing is sent; to ask again: python run.py llm=openai",
+            "llm.backend=openai: recorded answers are replayed here and nothing is sent; to ask again: python run.py llm=openai",  # noqa: E501
         ),
         ("llm={backend: batch_file}", "llm.backend=batch_file: recorded answers are replayed here"),
     ],

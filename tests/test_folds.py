@@ -48,7 +48,7 @@ def test_published_folds_are_one_row_with_their_mean_beside_it(tmp_path: Path) -
             "seeds=2",
             f"paths.data={tmp_path / 'data'}",
             f"paths.cache={tmp_path / 'cache'}",
-        )  # fmt: skip
+        )
     )
     assert cell.metrics["n_test"] == 36
     ids = cell.predictions[cell.predictions["seed"] == 0]["example_id"]
@@ -65,7 +65,10 @@ def test_published_folds_are_one_row_with_their_mean_beside_it(tmp_path: Path) -
     assert list(folds.index) == ["1", "2", "3", "mean"]
     assert folds["mean"] == pytest.approx(folds[["1", "2", "3"]].mean())
     assert cell.metrics["folds/f1"] == pytest.approx(folds["mean"])
-    assert any(f"the mean over folds, as the papers report it, is f1 {folds['mean']:.3f}" in told for told in cell.warnings)  # fmt: skip
+    assert any(
+        f"the mean over folds, as the papers report it, is f1 {folds['mean']:.3f}" in told
+        for told in cell.warnings
+    )
     assert cell.datasets["training"].frame["example_id"].is_unique
     trivial = cell.tables["trivial"]
     always = trivial[(trivial["system"].str.contains("positive")) & (trivial["metric"] == "f1")]
@@ -103,14 +106,26 @@ def test_every_patient_is_tested_once_and_the_parts_do_not_depend_on_the_fold() 
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (("task.folds=all",), "task.folds=all: the files of corpus=ad_demo name no {fold}; write task.folds=5"),
+        (
+            ("task.folds=all",),
+            "task.folds=all: the files of corpus=ad_demo name no {fold}; write task.folds=5",
+        ),
         (("task.folds=1",), "task.folds=1: must be all, a number from 2, or null"),
         (("task.folds=some",), "task.folds=some: must be all, a number from 2, or null"),
-        (("task=gad", "task.folds=5"), "corpus=gad has a published split, which is kept; write task.folds=all"),
-        (("task=ncbi_disease", "task.folds=5"), "has a published split, which is kept; leave it null"),
-        (("task=gad", "task.folds=all", "paths.data=/nowhere"), "0 fold of corpus=gad is there; `touchstone fetch gad` gets all"),
+        (
+            ("task=gad", "task.folds=5"),
+            "corpus=gad has a published split, which is kept; write task.folds=all",
+        ),
+        (
+            ("task=ncbi_disease", "task.folds=5"),
+            "has a published split, which is kept; leave it null",
+        ),
+        (
+            ("task=gad", "task.folds=all", "paths.data=/nowhere"),
+            "0 fold of corpus=gad is there; `touchstone fetch gad` gets all",
+        ),
     ],
-)  # fmt: skip
+)
 def test_folds_that_cannot_be_are_told_with_the_way_out(overrides, said) -> None:
     with pytest.raises(UserError) as error:
         folds_of(config(*overrides))

@@ -1,4 +1,4 @@
-"""Imports of the package point down the order that docs/architecture.md states, without a circle."""
+"""Imports point down the order that docs/architecture.md states, without a circle."""
 
 from __future__ import annotations
 

@@ -54,9 +54,10 @@ def test_lengths_follow_gold() -> None:
 
 def test_the_mixture_counts_what_is_left_out_and_draws_by_seed() -> None:
     config = MixtureConfig(
-        name="m", gold=SourceMix(use=True, filter="none"),
+        name="m",
+        gold=SourceMix(use=True, filter="none"),
         bronze=SourceMix(use=True, filter="none", match="labels"),
-    )  # fmt: skip
+    )
     mixed = [
         compose({"gold": GOLD, "bronze": BRONZE}, config, test_texts=[], seed=seed)
         for seed in (0, 0, 1)

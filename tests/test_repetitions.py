@@ -78,9 +78,16 @@ def test_documents_that_a_repetition_has_as_gold_leave_its_silver() -> None:
     from touchstone.pipeline import drawn_gold, mix
     from touchstone.taxonomy import taxonomy_of
 
-    config = checked(composed("mixture=gold_silver", "corpus.pool.reader=rest_of_train",
-        "corpus.pool.path=null", "corpus.pool.patient_field=null", "corpus.pool.type_field=null",
-        "task.gold_patients=8"))  # fmt: skip
+    config = checked(
+        composed(
+            "mixture=gold_silver",
+            "corpus.pool.reader=rest_of_train",
+            "corpus.pool.path=null",
+            "corpus.pool.patient_field=null",
+            "corpus.pool.type_field=null",
+            "task.gold_patients=8",
+        )
+    )
     texts = [
         " ".join(f"w{np.random.default_rng(i * 9 + j).integers(1e6)}" for j in range(8))
         for i in range(20)

@@ -1,9 +1,9 @@
 """Text of strangers where people look at it: on a terminal, in a spreadsheet, in Markdown.
 
 Names of served models, categories, ids and answers come from servers and files. Here they lose what
-would act: escape sequences on a terminal, formulas in a spreadsheet, HTML and links in Markdown. The
-text stays readable. HTML pages and LaTeX quote by themselves (report/formats), and data sets are
-written as they are.
+would act: escape sequences on a terminal, formulas in a spreadsheet, HTML and links in Markdown.
+The text stays readable. HTML pages and LaTeX quote by themselves (report/formats), and data sets
+are written as they are.
 
 Source: for formulas, OWASP's page on CSV injection.
 """

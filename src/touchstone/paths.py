@@ -1,8 +1,8 @@
 """Where files are: the folders of YAML files, and paths, URIs and file names made of one another.
 
 A project's own `./conf` lies over the packaged one, file by file. MLflow speaks of places as URIs,
-in which a blank, an umlaut, `#`, `%` or `?` is escaped; everything here that turns a path into a URI
-or back goes through `uri_of` and `path_of`. Does not read or write anything.
+in which a blank, an umlaut, `#`, `%` or `?` is escaped; everything here that turns a path into a
+URI or back goes through `uri_of` and `path_of`. Does not read or write anything.
 """
 
 from __future__ import annotations

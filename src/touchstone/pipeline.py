@@ -63,8 +63,8 @@ class Cell:
     predictions : DataFrame[seed, example_id, doc_id, patient_id, true, pred, score]: one row per
         seed and test example.
     tables : name -> DataFrame: scores, composition, categories, dropped, splits, quarantine, seeds,
-        repetitions, trivial, (confusion), and for the LLM asked directly `asked`, the test sentences it was
-        asked about.
+        repetitions, trivial, (confusion), and for the LLM asked directly `asked`, the test
+        sentences it was asked about.
     datasets : context (training, dev, test) -> Dataset.
     generated : the generation stages the cell used.
     model : the classifier of the first seed, None for the LLM.

@@ -1,4 +1,5 @@
-"""Where a short name chooses an implementation: the package's own, the user's, or another package's.
+"""Where a short name chooses an implementation: the package's own, the user's, or another
+package's.
 
 `corpus.gold.reader: brat` is `touchstone/data/readers/brat.py`: a folder of the package is named
 for what it offers, a file in it for the value. Where a short name stands, three others may stand:

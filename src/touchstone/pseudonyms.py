@@ -1,11 +1,12 @@
-"""Keyed digests: what stands for ids and texts of restricted corpora wherever they leave the private
+"""Keyed digests: what stands for ids and texts of restricted corpora wherever they leave the
+private
 stores.
 
 An unkeyed digest of a short text can be undone by hashing likely texts ("BP 120/80."), one of an id
 by counting. So both are HMAC-SHA256 (RFC 2104) with a random key that stays in the cache folder,
-0600, and is in no store and no bundle. Equal texts have equal digests, so tables still join; with the
-cache folder one can join them back to one's own data. No length is told. Does not decide what is
-restricted (llm/guard.py) and does not hide what one may infer from labels or counts.
+0600, and is in no store and no bundle. Equal texts have equal digests, so tables still join; with
+the cache folder one can join them back to one's own data. No length is told. Does not decide what
+is restricted (llm/guard.py) and does not hide what one may infer from labels or counts.
 """
 
 from __future__ import annotations

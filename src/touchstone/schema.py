@@ -235,8 +235,8 @@ class TaskConfig:
     llm_test_sentences: Optional[int] = key(None, at_least(1, OR_ALL))
     # columns of the gold by which scores are told apart: [sex, service, age_band]
     subgroups: List[str] = field(default_factory=list)
-    # cross-validation as one row: all (the published folds), a number (of parts of the patients), or
-    # null for one split
+    # cross-validation as one row: all (the published folds), a number (of parts of the patients),
+    # or null for one split
     folds: Optional[str] = None
     positive: str = ""  # relation: the label whose F1 is reported; '' = the only category
 
@@ -434,7 +434,9 @@ class TransformerConfig(ClassifierConfig):
     batch_size: int = key(16, at_least(1))
     max_length: int = 128  # tokens; longer sentences are cut, or for ner read in several windows
     # share of steps over which the learning rate rises
-    warmup: float = key(0.1, Range(lambda value: 0 <= value < 1, "at least 0 and less than 1, the share of steps"))  # fmt: skip
+    warmup: float = key(
+        0.1, Range(lambda value: 0 <= value < 1, "at least 0 and less than 1, the share of steps")
+    )
     weight_decay: float = key(0.01, at_least(0))
     # looks at dev without a gain before it stops. The best state on dev is kept either way
     patience: Optional[int] = key(3, at_least(1, ", or null for no early stopping"))

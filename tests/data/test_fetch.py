@@ -200,8 +200,8 @@ def test_an_archive_that_is_none_or_lacks_a_file_is_told(server, tmp_path):
 def hoc_archive(**changes: bytes) -> bytes:
     members = {
         "Hallmarks-of-Cancer-d066/README.md": b"",
-        "Hallmarks-of-Cancer-d066/text/20.txt": "Cells grew and died .\nWe asked why .\nNa\ufffdve cells .\n".encode(),
-        "Hallmarks-of-Cancer-d066/labels/20.txt": b"<Sustaining proliferative signaling--Cell cycle ANDResisting cell death-- AND Resisting cell death--Apoptosis< <NULL",
+        "Hallmarks-of-Cancer-d066/text/20.txt": "Cells grew and died .\nWe asked why .\nNa\ufffdve cells .\n".encode(),  # noqa: E501
+        "Hallmarks-of-Cancer-d066/labels/20.txt": b"<Sustaining proliferative signaling--Cell cycle ANDResisting cell death-- AND Resisting cell death--Apoptosis< <NULL",  # noqa: E501
         "Hallmarks-of-Cancer-d066/text/100.txt": b"Broken byte \xff .\n",
         "Hallmarks-of-Cancer-d066/labels/100.txt": b"<  Cellular energetics--Glycolysis",
     }

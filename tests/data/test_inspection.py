@@ -1,4 +1,5 @@
-"""`touchstone inspect`: every command of docs/your-data.md, what is odd, and the YAML that it saves."""
+"""`touchstone inspect`: every command of docs/your-data.md, what is odd, and the YAML that it
+saves."""
 
 from __future__ import annotations
 

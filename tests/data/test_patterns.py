@@ -46,10 +46,23 @@ def test_every_key_that_is_a_regular_expression_is_bounded(short, tmp_path):
     events = PoolFiles(reader="noteevents", path="x", keep="(a+)+$")
     for call, key in (
         (lambda: marked(pd.DataFrame({"text": [TEXT]}), "(a+)+$"), "corpus.pool.candidates"),
-        (lambda: read_notes(tmp_path / "n.csv", PoolFiles(reader="notes", id_field="note_id", text_field="text", keep="(a+)+$"), 0), "corpus.pool.keep"),
-        (lambda: read_noteevents(tmp_path / "NOTEEVENTS.csv", events, 0, shown=False), "corpus.pool.keep"),
-        (lambda: patient_of(TEXT, GoldFiles(reader="brat", patient_pattern="((a+)+)$")), "corpus.gold.patient_pattern"),
-    ):  # fmt: skip
+        (
+            lambda: read_notes(
+                tmp_path / "n.csv",
+                PoolFiles(reader="notes", id_field="note_id", text_field="text", keep="(a+)+$"),
+                0,
+            ),
+            "corpus.pool.keep",
+        ),
+        (
+            lambda: read_noteevents(tmp_path / "NOTEEVENTS.csv", events, 0, shown=False),
+            "corpus.pool.keep",
+        ),
+        (
+            lambda: patient_of(TEXT, GoldFiles(reader="brat", patient_pattern="((a+)+)$")),
+            "corpus.gold.patient_pattern",
+        ),
+    ):
         with pytest.raises(UserError, match=re.escape(key)):
             call()
 

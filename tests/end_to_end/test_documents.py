@@ -18,7 +18,8 @@ exec {python} {program} "$@"
 
 
 def _project(folder: Path) -> dict[str, str]:
-    """Make a folder with run.py as a checkout has it, and an environment that finds `touchstone`."""
+    """Make a folder with run.py as a checkout has it, and an environment that finds
+    `touchstone`."""
     (folder / "bin").mkdir(parents=True)
     for name, program in (("python", ""), ("touchstone", "-m touchstone")):
         launcher = folder / "bin" / name

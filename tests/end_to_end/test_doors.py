@@ -1,4 +1,5 @@
-"""Her own labels, synthetic sentences, test site and subgroups, from the command line's overrides to
+"""Her own labels, synthetic sentences, test site and subgroups, from the command line's overrides
+to
 what a cell yields."""
 
 from __future__ import annotations
@@ -163,7 +164,12 @@ def test_several_sets_are_mixed_and_filtered_by_their_confidence(cell, tmp_path)
 
 def test_silver_of_people_who_are_tested_on_stops_the_run(cell, tmp_path):
     write(tmp_path / "theirs.csv", rows(20))
-    more = ("mixture=gold_silver", "corpus.silver.path=theirs.csv", "corpus.silver.doc_field=note", "corpus.silver.patient_field=patient")  # fmt: skip
+    more = (
+        "mixture=gold_silver",
+        "corpus.silver.path=theirs.csv",
+        "corpus.silver.doc_field=note",
+        "corpus.silver.patient_field=patient",
+    )
     with pytest.raises(UserError, match=r"patients of silver stand in (dev, )?test too"):
         cell(*more)
     made = cell(*more, "corpus.overlap=drop")
@@ -216,9 +222,13 @@ def test_experts_on_the_pool_tell_what_silver_is_worth(cell, tmp_path):
         {"note_id": f"n{number}", "text": f"Patient z{number} {SAYS['requires_assistance']}."}
         for number in range(4)
     ]
-    write(tmp_path / "theirs.csv", [
-        {"note": row["note_id"], "text": row["text"], "labels": "requires_assistance"} for row in notes
-    ])  # fmt: skip
+    write(
+        tmp_path / "theirs.csv",
+        [
+            {"note": row["note_id"], "text": row["text"], "labels": "requires_assistance"}
+            for row in notes
+        ],
+    )
     (tmp_path / "experts.tsv").write_text(
         "note_id\tsentence\tlabels\ntheirs/n0\t0\trequires_assistance\ntheirs/n1\t0\tnone\n"
     )

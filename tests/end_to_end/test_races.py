@@ -50,10 +50,11 @@ def race(uri: str | None, folder: Path, processes: int, rounds: int) -> list[lis
     first.join()
     together, failures = context.Barrier(processes), context.Queue()
     started = [
-        context.Process(target=write, args=(uri, folder / str(i) if uri else folder, rounds,
-                                            together, failures))
+        context.Process(
+            target=write, args=(uri, folder / str(i) if uri else folder, rounds, together, failures)
+        )
         for i in range(processes)
-    ]  # fmt: skip
+    ]
     for process in started:
         process.start()
     for process in started:

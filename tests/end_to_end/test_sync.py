@@ -1,4 +1,5 @@
-"""A sweep that keeps its store in its own folder, and the copying of runs into another store: whole,
+"""A sweep that keeps its store in its own folder, and the copying of runs into another store:
+whole,
 each once, and again where it was cut off."""
 
 import os

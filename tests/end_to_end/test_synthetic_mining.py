@@ -41,9 +41,20 @@ def sweep(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("mining")
     with FakeLLM(answer=annotate) as server:
         done = run(
-            "-m", "+experiment=synthetic_mining", f"mixture={','.join(MIXTURES)}", "task=ncbi_disease,gad", "task.llm_test_sentences=9", "llm=openai", f"llm.endpoint={server.url}",
-            "llm.model=fake", "llm.api_key_env=FAKE_KEY", *SMALL, cwd=folder, TOUCHSTONE_DATA=str(data), FAKE_KEY="k",
-        )  # fmt: skip
+            "-m",
+            "+experiment=synthetic_mining",
+            f"mixture={','.join(MIXTURES)}",
+            "task=ncbi_disease,gad",
+            "task.llm_test_sentences=9",
+            "llm=openai",
+            f"llm.endpoint={server.url}",
+            "llm.model=fake",
+            "llm.api_key_env=FAKE_KEY",
+            *SMALL,
+            cwd=folder,
+            TOUCHSTONE_DATA=str(data),
+            FAKE_KEY="k",
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return folder, done, server.url
 
@@ -202,9 +213,18 @@ def test_recordings_beside_the_shipped_ones_replay_the_cells_offline(sweep, data
         whole.read_text().splitlines()[0]
     ) and "request" not in json.loads(keys_only.read_text().splitlines()[0])
     done = run(
-        "-m", "mixture=baseline/zero_shot,silver,bronze", "task=ncbi_disease,gad", "task.llm_test_sentences=9", "llm=recorded",
-        f"llm.endpoint={endpoint}", "llm.model=fake", f"llm.recording={whole},{keys_only}", *SMALL, cwd=tmp_path, TOUCHSTONE_DATA=str(data),
-    )  # fmt: skip
+        "-m",
+        "mixture=baseline/zero_shot,silver,bronze",
+        "task=ncbi_disease,gad",
+        "task.llm_test_sentences=9",
+        "llm=recorded",
+        f"llm.endpoint={endpoint}",
+        "llm.model=fake",
+        f"llm.recording={whole},{keys_only}",
+        *SMALL,
+        cwd=tmp_path,
+        TOUCHSTONE_DATA=str(data),
+    )
     _, before = cells(folder)
     _, after = cells(tmp_path)
     for task in ("ncbi_disease", "gad"):
@@ -227,8 +247,17 @@ def test_the_shipped_recordings_of_the_public_corpora_are_complete(data, tmp_pat
     """Label-to-data requests hold no corpus text, so the bronze of the presets is shipped whatever
     the corpus files hold."""
     sizes = {"ncbi_disease": 240, "gad": 240, "hoc": 360}
-    done = run("-m", f"task={','.join(sizes)}", "mixture=bronze", "task.gold_patients=null", "task.gold_sentences=null", "tracking.log_models=false",
-               "tracking.experiment=mining", cwd=tmp_path, TOUCHSTONE_DATA=str(data))  # fmt: skip
+    done = run(
+        "-m",
+        f"task={','.join(sizes)}",
+        "mixture=bronze",
+        "task.gold_patients=null",
+        "task.gold_sentences=null",
+        "tracking.log_models=false",
+        "tracking.experiment=mining",
+        cwd=tmp_path,
+        TOUCHSTONE_DATA=str(data),
+    )
     store, found = cells(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     for task, size in sizes.items():
@@ -311,9 +340,18 @@ def test_unanswered_test_sentences_count_as_none_found(data, tmp_path):
 
     with FakeLLM(answer=refusing) as server:
         done = run(
-            "task=ncbi_disease", "mixture=baseline/zero_shot", "llm=openai", f"llm.endpoint={server.url}", "llm.model=fake", "llm.api_key_env=FAKE_KEY",
-            "generation.pool_sentences_per_request=4", *SMALL, cwd=tmp_path, TOUCHSTONE_DATA=str(data), FAKE_KEY="k",
-        )  # fmt: skip
+            "task=ncbi_disease",
+            "mixture=baseline/zero_shot",
+            "llm=openai",
+            f"llm.endpoint={server.url}",
+            "llm.model=fake",
+            "llm.api_key_env=FAKE_KEY",
+            "generation.pool_sentences_per_request=4",
+            *SMALL,
+            cwd=tmp_path,
+            TOUCHSTONE_DATA=str(data),
+            FAKE_KEY="k",
+        )
     assert done.returncode == 0, done.stdout + done.stderr
     store, found = cells(tmp_path)
     cell = found["ncbi_disease", "zero_shot"]

@@ -196,8 +196,8 @@ def test_draws_that_differ_widen_the_interval_and_equal_ones_do_not():
 @pytest.mark.parametrize("n_draws", [3, 5, 10])
 def test_coverage_over_patients_and_draws(n_draws):
     """20 test patients and a few draws of gold, each of which makes a system of another skill: the
-    score and the paired difference, over all patients and draws, lie in about 95 % of the intervals,
-    and the test errs in about 5 % or fewer where there is no difference.
+    score and the paired difference, over all patients and draws, lie in about 95 % of the
+    intervals, and the test errs in about 5 % or fewer where there is no difference.
 
     An interval over patients alone covers far less."""
     rng = np.random.default_rng([9, n_draws])

@@ -31,7 +31,8 @@ def test_without_clusters_it_is_ppi_python():
     assert ours.high - ours.low == pytest.approx(
         (high - low) * 2.001 / 1.96 * (60 / 59) ** 0.5, rel=0.01
     )
-    # lambda is chosen by almost the same formula: theirs takes the variance of both samples together
+    # lambda is chosen by almost the same formula: theirs takes the variance of both samples
+    # together
     at = [float(np.ravel(ppi.ppi_mean_pointestimate(y, f, pool, lam=lam))[0]) for lam in (0, 1)]
     best = float(np.ravel(ppi.ppi_mean_pointestimate(y, f, pool))[0])
     assert ours.lam == pytest.approx((best - at[0]) / (at[1] - at[0]), abs=0.1)

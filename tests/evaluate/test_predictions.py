@@ -28,8 +28,11 @@ def table(rows, tmp_path):
 
 
 def test_categories_of_two_seeds(tmp_path):
-    rows = [(seed, e, p, t, q, [0.5, 0.5]) for seed in (1, 0) for e, p, t, q in (
-        ("e2", "p2", ["a", "b"], ["a"] if seed else []), ("e1", "p1", [], ["b"]))]  # fmt: skip
+    rows = [
+        (seed, e, p, t, q, [0.5, 0.5])
+        for seed in (1, 0)
+        for e, p, t, q in (("e2", "p2", ["a", "b"], ["a"] if seed else []), ("e1", "p1", [], ["b"]))
+    ]
     frame = table(rows, tmp_path)
     zero, one = counts_of(frame, "multilabel", ["a", "b"])
     assert zero.clusters == ("p1", "p2")
@@ -60,8 +63,11 @@ def test_spans_survive_parquet(tmp_path):
 
 
 def test_relation_and_binary(tmp_path):
-    rows = [(seed, f"e{i}", f"p{i}", ["related"] if t else [], ["related"] if q else [], [x])
-            for seed in (0, 1) for i, (t, q, x) in enumerate([(1, 1, 0.9), (0, 1, 0.6), (0, 0, 0.2), (1, 0, 0.3 + seed)])]  # fmt: skip
+    rows = [
+        (seed, f"e{i}", f"p{i}", ["related"] if t else [], ["related"] if q else [], [x])
+        for seed in (0, 1)
+        for i, (t, q, x) in enumerate([(1, 1, 0.9), (0, 1, 0.6), (0, 0, 0.2), (1, 0, 0.3 + seed)])
+    ]
     frame = table(rows, tmp_path)
     for kind in ("relation", "binary"):
         positive = counts_of(frame, kind, ["related"])

@@ -93,7 +93,7 @@ def test_the_requests_of_the_public_corpora_are_those_that_were_recorded():
 
 
 # --- marks
-# ---------------------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------
 
 
 @st.composite
@@ -170,7 +170,7 @@ def test_marks_that_do_not_pair_are_refused(marked, said):
 
 
 # --- the entity list
-# -----------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------
 
 
 def test_the_entity_list_is_asked_facet_by_facet_and_adds_up():
@@ -249,7 +249,7 @@ def test_an_unusable_entity_list_is_refused_with_the_reason(lists, said):
 
 
 # --- sentences that contain given names
-# ------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------
 
 
 def test_slots_take_names_of_one_group_evenly_and_the_first_stay_the_same():
@@ -383,7 +383,7 @@ def test_an_answer_that_skips_repeats_or_invents_lines_is_refused(text, said):
 
 
 # --- marking real sentences
-# ------------------------------------------------------------------------------------------------------------
+# ----------------------------------------------------------------------------------------------
 
 
 def real(*texts):
@@ -513,7 +513,9 @@ def test_the_guideline_reaches_the_prompt_and_the_minimal_variant_does_not_have_
     assert rule not in asked_about("x", name="minimal").messages[0]["content"]
 
 
-@pytest.mark.parametrize(("in_order", "said"), [(True, "in the order of the texts"), (False, "come from different")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("in_order", "said"), [(True, "in the order of the texts"), (False, "come from different")]
+)
 def test_a_prompt_of_its_own_says_that_sentences_follow_one_another(in_order, said):
     def asked(name):
         (request,) = label_entities.requests(

@@ -1,4 +1,5 @@
-"""The shipped recordings answer what the presets ask, at every gold size, without text of corpora."""
+"""The shipped recordings answer what the presets ask, at every gold size, without text of
+corpora."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A headless Chromium for tests of pages: it can reach nothing, and says what it was asked for.
 
-Tests that use it are skipped, with the reason, where Chromium or its driver is not installed. axe-core
-is looked for in TOUCHSTONE_AXE (a path to axe.min.js) and in node_modules of this folder.
+Tests that use it are skipped, with the reason, where Chromium or its driver is not installed.
+axe-core is looked for in TOUCHSTONE_AXE (a path to axe.min.js) and in node_modules of this folder.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ for task in $(seq 0 "$last"); do
     bash -c 'bash "$0"; touch "$FAKE_SLURM/done-$SLURM_ARRAY_TASK_ID"' "$script" > "$FAKE_SLURM/task-$task.log" 2>&1 &
 done
 echo "Submitted batch job 77"
-"""
+"""  # noqa: E501
 SRUN = r"""#!/bin/bash
 while [ "${1#--}" != "$1" ]; do
   case "$1" in --output|--error) shift 2 ;; *) shift ;; esac

@@ -127,8 +127,12 @@ class Server:
         with open(self.folder / "server.log", "a") as said:
             self.process = subprocess.Popen(
                 [*command, "--port", str(self.port), *self.options],
-                cwd=self.folder, env={**os.environ, **own}, stdout=said, stderr=said, start_new_session=True,
-            )  # fmt: skip
+                cwd=self.folder,
+                env={**os.environ, **own},
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+            )
         wait_until(self.answers, self.process, (self.folder / "server.log").read_text)
 
     def answers(self) -> bool:

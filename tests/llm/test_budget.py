@@ -230,7 +230,7 @@ try:
     ask([request(n) for n in range({first}, {first} + 50)], parse, config({url!r}, Path({folder!r}), budget_usd=0.05), folder=Path({folder!r}) / "llm")
 except BudgetExceeded:
     print("stopped")
-"""
+"""  # noqa: E501
     with FakeLLM(latency=0.02) as server:
         values = {"paths": PATHS, "url": server.url, "folder": str(tmp_path)}
         both = [

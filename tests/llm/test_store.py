@@ -1,4 +1,5 @@
-"""The response store: versions, damage, what replaces what, and claims whose clocks do not agree."""
+"""The response store: versions, damage, what replaces what, and claims whose clocks do not
+agree."""
 
 from __future__ import annotations
 

@@ -40,7 +40,8 @@ class Weighted(Rules):
 
 class Words:
     def fit(self, X, y):
-        self.names = {(text[s["start"]:s["end"]], s["type"]) for text, spans in zip(X, y) for s in spans}
+        pairs = zip(X, y)
+        self.names = {(t[s["start"]:s["end"]], s["type"]) for t, spans in pairs for s in spans}
 
     def predict(self, X):
         return [
@@ -86,9 +87,13 @@ def test_the_features_are_those_of_the_tfidf_classifier(tmp_path):
     from touchstone.models.tfidf import TfidfClassifier
 
     own = built(
-        "binary", tmp_path, "sklearn.linear_model.LogisticRegression",
-        class_weight="balanced", solver="newton-cg", max_iter=10_000,
-    )  # fmt: skip
+        "binary",
+        tmp_path,
+        "sklearn.linear_model.LogisticRegression",
+        class_weight="balanced",
+        solver="newton-cg",
+        max_iter=10_000,
+    )
     ours = TfidfClassifier(kind="binary")
     y = TARGETS["binary"]
     assert (own.fit(TEXTS, y).predict_proba(TEXTS) == ours.fit(TEXTS, y).predict_proba(TEXTS)).all()

@@ -191,8 +191,14 @@ def test_minilm_learns_entities_from_a_few_sentences():
         "He walks home.",
         "It rained.",
     ]
-    y = [[{"start": 7, "end": 19, "type": "Disease"}], [{"start": 8, "end": 21, "type": "Disease"}], [{"start": 9, "end": 20, "type": "Disease"}],
-         [{"start": 3, "end": 9, "type": "Disease"}], [], []]  # fmt: skip
+    y = [
+        [{"start": 7, "end": 19, "type": "Disease"}],
+        [{"start": 8, "end": 21, "type": "Disease"}],
+        [{"start": 9, "end": 20, "type": "Disease"}],
+        [{"start": 3, "end": 9, "type": "Disease"}],
+        [],
+        [],
+    ]
     model = Tagger(
         epochs=1, min_steps=15, learning_rate=2e-4, batch_size=6, threads=1, device="cpu"
     ).fit(X, y)

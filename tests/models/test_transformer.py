@@ -139,9 +139,15 @@ def test_the_best_state_on_dev_is_kept_and_training_stops_after_it():
         return next(scores)
 
     history = train(
-        model, np.ones(8, dtype=int), lambda batch: model(torch.ones(len(batch), 1)).mean(), Plan(epochs=6, min_steps=0, batch_size=4, patience=2),
-        device=CPU, dtype="float32", random_state=0, dev_score=dev_score,
-    )  # fmt: skip
+        model,
+        np.ones(8, dtype=int),
+        lambda batch: model(torch.ones(len(batch), 1)).mean(),
+        Plan(epochs=6, min_steps=0, batch_size=4, patience=2),
+        device=CPU,
+        dtype="float32",
+        random_state=0,
+        dev_score=dev_score,
+    )
     assert (
         history.dev == [(2, 0.2), (4, 0.9), (6, 0.3), (8, 0.4)]
         and history.steps == 8
@@ -157,9 +163,14 @@ def test_training_leaves_the_global_generator_alone():
     model = nn.Linear(1, 1)
     torch.random.set_rng_state(before)
     train(
-        model, np.ones(4, dtype=int), lambda batch: nn.functional.dropout(model(torch.ones(4, 1))).mean(), Plan(epochs=1, min_steps=3),
-        device=CPU, dtype="float32", random_state=0,
-    )  # fmt: skip
+        model,
+        np.ones(4, dtype=int),
+        lambda batch: nn.functional.dropout(model(torch.ones(4, 1))).mean(),
+        Plan(epochs=1, min_steps=3),
+        device=CPU,
+        dtype="float32",
+        random_state=0,
+    )
     assert torch.equal(torch.random.get_rng_state(), before)
 
 

@@ -8,12 +8,39 @@ from touchstone.models.encoder import find_encoder, load_tokenizer
 from touchstone.models.spans import to_spans, to_tags, words
 
 ENTITIES = [
-    "gout", "Ménière", "Me\u0301nie\u0300re", "anae\u00admia", "anaemia\u00ad", "\u00adanaemia",
-    "tumour\u200b", "\u200btumour", "\ufefftumour", "heart\ufe0f", "❤️ disease", "disease ❤️",
-    "👩‍⚕️", "👩‍⚕️ burnout", "İstanbul fever", "ﬁbrosis", "½ blindness", "µ opioid",
-    "مَرَض", "रोग", "โรค", "疾病", "COVID‐19", "a\u0308\u0323x", "x\u0000y", "x\u0007",
-    "\u2028x", "C_reactive", "__x__", "e\u20dd", "naïve\u200d", "\u202ertl\u202c",
-]  # fmt: skip
+    "gout",
+    "Ménière",
+    "Me\u0301nie\u0300re",
+    "anae\u00admia",
+    "anaemia\u00ad",
+    "\u00adanaemia",
+    "tumour\u200b",
+    "\u200btumour",
+    "\ufefftumour",
+    "heart\ufe0f",
+    "❤️ disease",
+    "disease ❤️",
+    "👩‍⚕️",
+    "👩‍⚕️ burnout",
+    "İstanbul fever",
+    "ﬁbrosis",
+    "½ blindness",
+    "µ opioid",
+    "مَرَض",
+    "रोग",
+    "โรค",
+    "疾病",
+    "COVID‐19",
+    "a\u0308\u0323x",
+    "x\u0000y",
+    "x\u0007",
+    "\u2028x",
+    "C_reactive",
+    "__x__",
+    "e\u20dd",
+    "naïve\u200d",
+    "\u202ertl\u202c",
+]
 
 
 def sentence(entity: str) -> tuple[str, list[dict]]:

@@ -30,9 +30,14 @@ def scores(grid):
 
 def claim(**changes) -> Claim:
     plain = {
-        "id": "c", "text": "bronze helps", "source": "ours", "measure": "score",
-        "ours": {"mixture": "gold_bronze"}, "against": {"mixture": "gold"}, "direction": "higher",
-    }  # fmt: skip
+        "id": "c",
+        "text": "bronze helps",
+        "source": "ours",
+        "measure": "score",
+        "ours": {"mixture": "gold_bronze"},
+        "against": {"mixture": "gold"},
+        "direction": "higher",
+    }
     return Claim(**{**plain, **changes})
 
 
@@ -128,21 +133,33 @@ def test_the_command_prints_verdicts_effects_and_runs(capsys):
     [
         ("claims: []", "must have the keys studies and claims"),
         ("studies: [x]\nclaims: [{id: a, txt: b}]", 'no key "txt". Did you mean text?'),
-        ("studies: [x]\nclaims: [{id: a, text: b}]", "source, measure, ours, direction must be given"),
-        ((
-            "studies: [x]\nclaims: [{id: a, text: b, source: c, measure: scores, ours: {}, "
-            "direction: higher}]"
-        ), "Did you mean score?"),
-        ((
-            "studies: [x]\nclaims: [{id: a, text: b, source: c, measure: score, ours: {}, "
-            "direction: higher}]"
-        ), "measure score needs against"),
-        ((
-            "studies: [x]\nclaims: [{id: a, text: b, source: c, measure: score, ours: {}, "
-            "against: {}, direction: up}]"
-        ), "differs, higher, lower"),
+        (
+            "studies: [x]\nclaims: [{id: a, text: b}]",
+            "source, measure, ours, direction must be given",
+        ),
+        (
+            (
+                "studies: [x]\nclaims: [{id: a, text: b, source: c, measure: scores, ours: {}, "
+                "direction: higher}]"
+            ),
+            "Did you mean score?",
+        ),
+        (
+            (
+                "studies: [x]\nclaims: [{id: a, text: b, source: c, measure: score, ours: {}, "
+                "direction: higher}]"
+            ),
+            "measure score needs against",
+        ),
+        (
+            (
+                "studies: [x]\nclaims: [{id: a, text: b, source: c, measure: score, ours: {}, "
+                "against: {}, direction: up}]"
+            ),
+            "differs, higher, lower",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_file_of_claims_that_is_wrong_is_told_with_its_place(tmp_path, monkeypatch, text, said):
     (tmp_path / "conf" / "claims").mkdir(parents=True)
     (tmp_path / "conf" / "claims" / "own.yaml").write_text(text)

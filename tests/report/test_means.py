@@ -66,9 +66,13 @@ def test_a_mean_is_undefined_where_a_score_is_and_names_the_runs_of_all() -> Non
 
 def test_a_cross_validation_shows_the_mean_of_its_folds_in_its_row(tmp_path: Path) -> None:
     completed(
-        "study=folds", "task=ad_binary", "task.folds=3", "mixture=gold",
-        "paths.store=store", cwd=tmp_path,
-    )  # fmt: skip
+        "study=folds",
+        "task=ad_binary",
+        "task.folds=3",
+        "mixture=gold",
+        "paths.store=store",
+        cwd=tmp_path,
+    )
     store = tracking.open_store(None, "folds", tmp_path / "store")
     study = study_of(collect(store, "folds"))
     scores = next(one for one in study.tables if one.name == "folds_scores")

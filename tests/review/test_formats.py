@@ -87,7 +87,14 @@ def test_cells_are_text_and_drop_down(tmp_path):
 
     frame = population()
     frame["text"] = ["=1+1 " + text for text in frame["text"]]
-    review = draw(frame, kind="multiclass", categories={"falls": "Falls", "wandering": "W"}, definitions={}, n=20, seed=0)  # fmt: skip
+    review = draw(
+        frame,
+        kind="multiclass",
+        categories={"falls": "Falls", "wandering": "W"},
+        definitions={},
+        n=20,
+        seed=0,
+    )
     path = tmp_path / "r.xlsx"
     formats.write(review, path)
     sheet = openpyxl.load_workbook(path)["judge"]

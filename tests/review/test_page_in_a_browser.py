@@ -44,7 +44,8 @@ def test_entities_are_marked_by_selecting_words(tmp_path):
         driver.get((tmp_path / "r.html").as_uri())
         driver.execute_script(
             "const text = document.getElementById('text').firstChild;"
-            "document.getSelection().setBaseAndExtent(text, 6, text, 10);"  # the emoji counts as two
+            # the emoji counts as two
+            "document.getSelection().setBaseAndExtent(text, 6, text, 10);"
         )
         driver.execute_script("document.querySelector('#choices button').click()")
         assert driver.find_element("css selector", "#text mark").text.startswith("flu")

@@ -61,7 +61,7 @@ def test_overrides_may_stand_on_both_sides_of_a_flag(tmp_path):
         ("=", "=: not of the form key=value; write key=value"),
         (
             "corpus.pool.keep=(",
-            """corpus.pool.keep=(: not a value that can be read; quote it: 'corpus.pool.keep="("'""",
+            """corpus.pool.keep=(: not a value that can be read; quote it: 'corpus.pool.keep="("'""",  # noqa: E501
         ),
         ("corpus.pool.keep='a", """quote it: 'corpus.pool.keep="..."'"""),
         (

@@ -1,4 +1,5 @@
-"""A cell that ends says so in one line, with its place in the sweep; details are in the log file."""
+"""A cell that ends says so in one line, with its place in the sweep; details are in the log
+file."""
 
 import io
 import logging

@@ -1,4 +1,5 @@
-"""`touchstone worth`: gold, gold with the set, its size control and its shuffled control, from files
+"""`touchstone worth`: gold, gold with the set, its size control and its shuffled control, from
+files
 alone."""
 
 from __future__ import annotations

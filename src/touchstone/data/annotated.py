@@ -270,7 +270,7 @@ def _spans(
 
 def _say(files: GoldFiles, counted: Counter[str], unused: Counter[str]) -> None:
     told = {
-        "joined_sentences": "sentences joined to the one before, since a mention crosses the border",
+        "joined_sentences": "sentences joined to the one before: a mention crosses the border",
         "overlapping": "mentions left out, since they overlap a longer one",
         "discontinuous": "mentions in parts, read from their first to their last character",
         "outside_sentences": "mentions left out, since they begin outside every sentence",

@@ -65,7 +65,8 @@ def hoc_jsonl(archive: zipfile.ZipFile) -> bytes:
 def hallmarks(field: str) -> list[str]:
     """Return the sorted top levels of the labels of one sentence.
 
-    >>> hallmarks("Resisting cell death--Apoptosis ANDSustaining proliferative signaling--Cell cycle AND Resisting cell death--")
+    >>> field = "Resisting cell death--Apoptosis ANDSustaining proliferative signaling--Cell cycle"
+    >>> hallmarks(field + " AND Resisting cell death--")
     ['Resisting cell death', 'Sustaining proliferative signaling']
     """
     names = {label.split("--")[0].strip() for label in field.split("AND")}

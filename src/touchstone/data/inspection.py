@@ -1,4 +1,5 @@
-"""`touchstone inspect FILE`: what a file of labels is, what is odd in it, and the YAML that reads it.
+"""`touchstone inspect FILE`: what a file of labels is, what is odd in it, and the YAML that reads
+it.
 
 Recognises the format (data/recognise.py), reads the file with categories as it finds them, and
 counts. `--save NAME` writes corpus, task and taxonomy skeletons into ./conf. Shows column names and

@@ -1,7 +1,7 @@
 """Regular expressions of users: compiled once, and searched in bounded time.
 
-`(a+)+$` takes longer than the universe lasts for a line of forty a's. A search that has computed for
-`LIMIT_S` seconds ends in one line that names the key and the expression. The limit counts the
+`(a+)+$` takes longer than the universe lasts for a line of forty a's. A search that has computed
+for `LIMIT_S` seconds ends in one line that names the key and the expression. The limit counts the
 processor time of this process and needs its main thread, where notes and labels are read; elsewhere
 a search is not bounded. Does not change what an expression means.
 """

@@ -30,7 +30,8 @@ def segment_notes(notes: pd.DataFrame, candidates: str | None) -> pd.DataFrame:
 
 
 def marked(sentences: pd.DataFrame, candidates: str | None) -> pd.DataFrame:
-    """Return sentences with `candidate`, whether they match the regex `candidates`, case ignored."""
+    """Return sentences with `candidate`, whether they match the regex `candidates`, case
+    ignored."""
     key = "corpus.pool.candidates"
     pattern = patterns.compiled(candidates or "", key, re.IGNORECASE)
     return sentences.assign(candidate=patterns.searched(pattern, sentences["text"], key))

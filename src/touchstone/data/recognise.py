@@ -121,7 +121,8 @@ def _of_record(first: Mapping[str, Any]) -> str:
 
 
 def _fields(path: Path, files: GoldFiles) -> GoldFiles:
-    """Name the document and patient fields of an annotation tool's records, where they have some."""
+    """Name the document and patient fields of an annotation tool's records, where they have
+    some."""
     names: list[str] = []
     if files.reader == "label_studio":
         first = json_of(path)[0]

@@ -35,7 +35,8 @@ def cohen_kappa(a: Sequence[Any], b: Sequence[Any]) -> float:
 
     Examples
     --------
-    >>> round(cohen_kappa(["y"] * 25 + ["n"] * 25, ["y"] * 20 + ["n"] * 5 + ["y"] * 10 + ["n"] * 15), 3)
+    >>> one, two = ["y"] * 25 + ["n"] * 25, ["y"] * 20 + ["n"] * 5 + ["y"] * 10 + ["n"] * 15
+    >>> round(cohen_kappa(one, two), 3)
     0.4
     """
     from sklearn.metrics import cohen_kappa_score

@@ -18,14 +18,14 @@ sentence in fifty, in 89 to 93 % of 8 to 40 patients (plain: 84 to 92 %). BCa wa
 plain and is left out. Rare categories in few patients remain the weak spot: their F1 moves in steps
 that no bootstrap sees.
 
-Draws: there are three to ten of them, too few to resample (a bootstrap of three values knows a third
-less variance than there is). So each resample adds to the mean of the S draws a deviation from
-Student's t with S - 1 degrees of freedom, scaled by their standard error: patients and draws are
-crossed (Owen 2007, Annals of Applied Statistics 1(2)), and the sum of a bootstrap and a t deviate is
-the solution of Behrens and Fisher (Fisher 1935, Annals of Eugenics 6) for a spread known from few
-values. The deviation is the same for all systems of a resample, so what is paired within a draw
-stays paired. Two draws allow no more than very wide intervals, as they should (t of one degree of
-freedom); with one nothing is added. `tests/evaluate/test_intervals.py` has the coverage (slow).
+Draws: there are three to ten of them, too few to resample (a bootstrap of three values knows a
+third less variance than there is). So each resample adds to the mean of the S draws a deviation
+from Student's t with S - 1 degrees of freedom, scaled by their standard error: patients and draws
+are crossed (Owen 2007, Annals of Applied Statistics 1(2)), and the sum of a bootstrap and a t
+deviate is the solution of Behrens and Fisher (Fisher 1935, Annals of Eugenics 6) for a spread known
+from few values. The deviation is the same for all systems of a resample, so what is paired within a
+draw stays paired. Two draws allow no more than very wide intervals, as they should (t of one degree
+of freedom); with one nothing is added. `tests/evaluate/test_intervals.py` has the coverage (slow).
 """
 
 from __future__ import annotations
@@ -134,7 +134,8 @@ def bootstrap(seeds: Counts | Sequence[Counts], weights: np.ndarray) -> np.ndarr
 
 
 def bootstrap_seeds(seeds: Counts | Sequence[Counts], weights: np.ndarray) -> np.ndarray:
-    """Score every resample of the clusters, each seed by itself: (n_resamples, n_seeds, n_scores)."""
+    """Score every resample of the clusters, each seed by itself: (n_resamples, n_seeds,
+    n_scores)."""
     values = stack(as_seeds(seeds)).astype(float)
     n_clusters, *shape = values.shape
     flat = values.reshape(n_clusters, math.prod(shape))

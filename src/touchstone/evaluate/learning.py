@@ -4,9 +4,9 @@ The curve: the score of gold alone at several sizes, made monotone (more gold ca
 least-squares isotonic fit, pool adjacent violators), and straight between the sizes on a
 logarithmic axis. Gold-equivalent of a mixture: the smallest size at which that curve reaches the
 mixture's score. The interval draws the same test patients (and, with several repetitions, the same
-deviation of the draws) for the curve and the mixture, and reads the curve anew in each resample. No parametric law is fitted: five sizes do not carry one, and it
-would extrapolate; outside the sizes the answer is "more than the largest" or "less than the
-smallest".
+deviation of the draws) for the curve and the mixture, and reads the curve anew in each resample. No
+parametric law is fitted: five sizes do not carry one, and it would extrapolate; outside the sizes
+the answer is "more than the largest" or "less than the smallest".
 """
 
 from __future__ import annotations

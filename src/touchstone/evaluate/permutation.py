@@ -12,8 +12,8 @@ randomization), here by cluster.
 - With more, `n_permutations` swaps are drawn; the error of p is then sqrt(p (1 - p) / n).
 - Several repetitions (draws of gold): the difference of each draw is one more source of chance. To
   the difference of each swap Student's t with n_draws - 1 degrees of freedom, times the standard
-  error of the differences of the draws, is added: as in the intervals (intervals.py). Swapping whole
-  draws instead could not give a p below 0.0625 with five.
+  error of the differences of the draws, is added: as in the intervals (intervals.py). Swapping
+  whole draws instead could not give a p below 0.0625 with five.
 
 Does not correct for many comparisons and knows no tables (compare.py).
 """
@@ -184,7 +184,8 @@ def _differences(moved: np.ndarray, means: np.ndarray, tested: Sequence[str]) ->
 def _difference(
     metric: str, moved: np.ndarray, hits: np.ndarray, said: np.ndarray, support: np.ndarray
 ) -> np.ndarray:
-    """Return the metric of the first side minus that of the second, averaged over seeds (axis 0)."""
+    """Return the metric of the first side minus that of the second, averaged over seeds (axis
+    0)."""
     if metric == "recall":
         return (2 * moved[0] / support).mean(axis=0)
     if metric == "f1":  # its denominator holds the support, so it is never 0

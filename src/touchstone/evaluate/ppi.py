@@ -4,11 +4,11 @@ labels of an LLM.
     estimate = lambda * mean(LLM labels of the pool) + mean(expert - lambda * LLM, judged sentences)
 
 The LLM's errors, seen where experts judged, correct its count of the pool; lambda, chosen to make
-the interval narrow, falls to 0 where its labels are worthless. Source: Angelopoulos, Bates, Fannjiang,
-Jordan, Zrnic 2023 (Science 382, 669-674) and Angelopoulos, Duchi, Zrnic 2023 (PPI++, arXiv
-2311.01453), section 6. Ours: variances over patients, not sentences (ratio estimator, G - 1 degrees
-of freedom), and survey weights. It assumes that the judged patients are a random sample of the
-pool's population; it says nothing about another hospital.
+the interval narrow, falls to 0 where its labels are worthless. Source: Angelopoulos, Bates,
+Fannjiang, Jordan, Zrnic 2023 (Science 382, 669-674) and Angelopoulos, Duchi, Zrnic 2023 (PPI++,
+arXiv 2311.01453), section 6. Ours: variances over patients, not sentences (ratio estimator, G - 1
+degrees of freedom), and survey weights. It assumes that the judged patients are a random sample of
+the pool's population; it says nothing about another hospital.
 """
 
 from __future__ import annotations

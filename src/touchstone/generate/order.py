@@ -1,9 +1,9 @@
 """The order in which sentences that stand alone are asked about, so that it tells no answer.
 
-Files of relations are often sorted by label, and they hold one source sentence once for each pair of
-entities in it, so that one copy shows what the other masks. Here sentences are drawn in an order of
-their own by seed, and copies of one source sentence are kept in different requests. Does not order
-the sentences of notes, abstracts or entity corpora: those are read in context, as they stand.
+Files of relations are often sorted by label, and they hold one source sentence once for each pair
+of entities in it, so that one copy shows what the other masks. Here sentences are drawn in an order
+of their own by seed, and copies of one source sentence are kept in different requests. Does not
+order the sentences of notes, abstracts or entity corpora: those are read in context, as they stand.
 """
 
 from __future__ import annotations

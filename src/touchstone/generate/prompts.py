@@ -59,7 +59,7 @@ Worked examples
 - {{ example.text }} -> {{ example.labels | join(", ") if example.labels else "none" }}
 {% endfor %}
 {% endif %}
-"""
+"""  # noqa: E501
 
 
 _environment = jinja2.Environment(

@@ -4,9 +4,9 @@ One place for servers, batch files, the Batch API, local models and recordings. 
 thinking is taken off (tags, or channels as gpt-oss writes them), the text is read as strict JSON,
 then the content of its last code fence, then with small slips repaired by json-repair, which is
 flagged. Thinking that never ended, JSON that is still open, and a draft before the limit of tokens
-are no answer. json-repair also closes cut strings without a word ("BP 14" for "BP 140/90") and keeps
-the last of two equal keys, so both are refused before it gets there. Does not check what the JSON
-says: the parsers of each stage do.
+are no answer. json-repair also closes cut strings without a word ("BP 14" for "BP 140/90") and
+keeps the last of two equal keys, so both are refused before it gets there. Does not check what the
+JSON says: the parsers of each stage do.
 """
 
 from __future__ import annotations

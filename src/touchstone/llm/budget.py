@@ -258,9 +258,18 @@ def table(rows: Sequence[Estimate], llm: LLMConfig) -> str:
         "USD if all are asked again",
     ]
     lines = [
-        [row.stage, row.requests, row.cached, row.calls, row.prompt_tokens, _shown(row.completion_tokens), _usd(row.cost_usd), _usd(row.cost_if_all_asked_again_usd)]
+        [
+            row.stage,
+            row.requests,
+            row.cached,
+            row.calls,
+            row.prompt_tokens,
+            _shown(row.completion_tokens),
+            _usd(row.cost_usd),
+            _usd(row.cost_if_all_asked_again_usd),
+        ]
         for row in rows
-    ]  # fmt: skip
+    ]
     dates = sorted({row.as_of for row in rows if row.as_of})
     price = (
         f"prices as of {', '.join(dates)}"

@@ -1,9 +1,10 @@
 """The one place where HTTP clients are made, for every backend that talks to an endpoint.
 
 What all of them keep: no redirect is followed; a local endpoint is reached without proxies of the
-environment, at an address that was checked (addresses.py), with no second look-up; an answer is read
-up to a size and no further, counted after decompression; no key but the one that the configuration
-names is sent. Does not retry (pool.py, openai_batch.py do) and does not judge an answer.
+environment, at an address that was checked (addresses.py), with no second look-up; an answer is
+read up to a size and no further, counted after decompression; no key but the one that the
+configuration names is sent. Does not retry (pool.py, openai_batch.py do) and does not judge an
+answer.
 """
 
 from __future__ import annotations

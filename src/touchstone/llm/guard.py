@@ -7,8 +7,9 @@
                             llm.approved_for
     batch_file              llm.purpose must say why; the file is 0600 and its name says RESTRICTED
 
-Checked before anything is sent or written. What may be logged of restricted text is what `publishable` leaves.
-Does not de-identify and does not know what an agreement allows: it makes people name it.
+Checked before anything is sent or written. What may be logged of restricted text is what
+`publishable` leaves. Does not de-identify and does not know what an agreement allows: it makes
+people name it.
 """
 
 from __future__ import annotations
@@ -82,7 +83,8 @@ def check(requests: Iterable[Request], llm: LLMConfig, corpus: str, access: str 
 def publishable(
     table: pd.DataFrame, with_text: bool, pseudonyms: Pseudonyms | None
 ) -> pd.DataFrame:
-    """Return a table as it may be logged: without `with_text`, ids, texts, note types and reasons as
+    """Return a table as it may be logged: without `with_text`, ids, texts, note types and reasons
+    as
     keyed digests.
 
     Parameters

@@ -136,9 +136,10 @@ def scrub(plain: Any) -> Any:
 
     Examples
     --------
-    >>> scrub({"llm": {"api_key": "abc", "api_key_env": "OPENAI_API_KEY", "endpoint": "https://me:pw@host/v1", "max_tokens": 5}})
-    {'llm': {'api_key': '***', 'api_key_env': 'OPENAI_API_KEY', 'endpoint': 'https://***@host/v1',
-    'max_tokens': 5}}
+    >>> llm = {"api_key": "abc", "api_key_env": "OPENAI_API_KEY", "max_tokens": 5}
+    >>> scrub({"llm": {**llm, "endpoint": "https://me:pw@host/v1"}})
+    {'llm': {'api_key': '***', 'api_key_env': 'OPENAI_API_KEY', 'max_tokens': 5,
+    'endpoint': 'https://***@host/v1'}}
     """
     return _scrubbed(plain, _values_named(plain))
 

@@ -1,8 +1,8 @@
 """The tables of the response store, their version, and how older stores are brought forward.
 
-A store of an older version is copied aside (`responses-version-N.sqlite`, 0600) and then changed; one
-of a newer version is refused before anything is sent, since its answers could not be kept. Does not
-read or write answers: store.py does.
+A store of an older version is copied aside (`responses-version-N.sqlite`, 0600) and then changed;
+one of a newer version is refused before anything is sent, since its answers could not be kept. Does
+not read or write answers: store.py does.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What asking took: requests, tokens, money.
 
 Only what a call sent counts as tokens and money, so that a resumed run does not count twice. Tokens
-that an endpoint did not count are estimated from above, and money is then unknown, never 0. Does not
-keep budgets: budget.py does.
+that an endpoint did not count are estimated from above, and money is then unknown, never 0. Does
+not keep budgets: budget.py does.
 """
 
 from __future__ import annotations

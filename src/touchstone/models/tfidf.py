@@ -56,7 +56,8 @@ class TfidfClassifier(ClassifierMixin, BaseEstimator):
 
     Examples
     --------
-    >>> model = TfidfClassifier(kind="binary", n_classes=2).fit(["forgets names", "walks daily", "forgets keys"], [1, 0, 1])
+    >>> texts = ["forgets names", "walks daily", "forgets keys"]
+    >>> model = TfidfClassifier(kind="binary", n_classes=2).fit(texts, [1, 0, 1])
     >>> model.predict(["forgets everything"])
     array([1])
     """

@@ -29,7 +29,9 @@ from touchstone.tracking import Run
 from touchstone.tracking_errors import readable_uri
 
 QUESTIONS = {
-    "two_directions": "What are LLM-labelled notes and LLM-written sentences worth beside a little expert gold?",
+    "two_directions": (
+        "What are LLM-labelled notes and LLM-written sentences worth beside a little expert gold?"
+    ),
     "synthetic_mining": "Ask the LLM directly, or train a local model on text that it wrote?",
     "learning_curve": "How much expert gold is LLM-made data worth?",
     "controls": "Is it the data, or only their number?",

@@ -1,4 +1,5 @@
-"""`touchstone export`: what a cell or a sweep made, as a folder that others can use, with its cards.
+"""`touchstone export`: what a cell or a sweep made, as a folder that others can use, with its
+cards.
 
 Splits are the sources: silver and bronze, or of one cell its training set and test set. A
 restricted corpus is refused unless the agreement that allows it is named. `--push` sends the folder

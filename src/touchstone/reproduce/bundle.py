@@ -45,14 +45,15 @@ Two commands (Python 3.11 and make; the package registry is the only network nee
     make env
     .venv/bin/touchstone reproduce --bundle .
 
-The first makes the environment that constraints.txt pins, the second runs every cell again from its recorded configuration and LLM
-answers and says `identical`, or what drifted and what differs (code, packages, platform). The whole grid again, with its own store:
+The first makes the environment that constraints.txt pins, the second runs every cell again from its
+recorded configuration and LLM answers and says `identical`, or what drifted and what differs (code,
+packages, platform). The whole grid again, with its own store:
 
     {again}
 
 | folder | what |
 |---|---|
-| cells/ | one folder per cell: config.yaml, tables/, environment.json, git.json, tags.json{datasets} |
+| cells/ | one folder a cell: config.yaml, tables/, environment.json, git.json, tags.json{datasets} |
 | recordings/ | the LLM's answers, one JSON line each, with the requests |
 | tables/ | the sweep's result table |
 | conf/, src/, run.py | the configuration and code that was packed |

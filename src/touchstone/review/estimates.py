@@ -8,12 +8,12 @@ design.
 
 The population is the generated data set itself: intervals cover which of its sentences were drawn,
 not another answer of the LLM. With several experts a judgement is their mean. Ratio estimator with
-stratified variance and finite-population correction (Cochran 1977, section 6.11); bounds after
-Korn and Graubard 1998 (Survey Methodology 24, 193-201): Clopper-Pearson at the effective sample
-size. Ours: half a right and half a wrong judgement are added to each stratum for the variance
-alone, since a large stratum without an error among 40 would pass for free of errors (simulated
-coverage 0.89 without, 0.95 and more with them). A share within one stratum is exact: the hypergeometric bounds. Differences: MOVER (Zou and
-Donner 2008, Statistics in Medicine 27, 1693-1702).
+stratified variance and finite-population correction (Cochran 1977, section 6.11); bounds after Korn
+and Graubard 1998 (Survey Methodology 24, 193-201): Clopper-Pearson at the effective sample size.
+Ours: half a right and half a wrong judgement are added to each stratum for the variance alone,
+since a large stratum without an error among 40 would pass for free of errors (simulated coverage
+0.89 without, 0.95 and more with them). A share within one stratum is exact: the hypergeometric
+bounds. Differences: MOVER (Zou and Donner 2008, Statistics in Medicine 27, 1693-1702).
 """
 
 from __future__ import annotations

@@ -126,7 +126,8 @@ def _tell(error: BaseException, arguments: Sequence[str], debug: bool) -> None:
 
 
 def _interrupt(*_: object) -> None:
-    """Handle SIGTERM as a Ctrl-C: by whoever handles that now, so that calls in flight are awaited."""
+    """Handle SIGTERM as a Ctrl-C: by whoever handles that now, so that calls in flight are
+    awaited."""
     signal.raise_signal(signal.SIGINT)
 
 

@@ -1,4 +1,5 @@
-"""`touchstone generate task=... mixture=silver llm=...`: make silver or bronze before there is gold.
+"""`touchstone generate task=... mixture=silver llm=...`: make silver or bronze before there is
+gold.
 
 A pool and a taxonomy are enough: experts and LLM can start the same day. Writes each set as JSONL
 (text, labels, spans, confidence, doc_id, patient_id, origin), which `corpus.silver.path` or

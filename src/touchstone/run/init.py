@@ -37,15 +37,15 @@ __pycache__/
 
 README = """# {name}
 
-What is LLM-made training data worth for my model? A Touchstone project: only what differs from the package stands here.
+What is LLM-made training data worth for my model? Only what differs from the package stands here.
 
-    touchstone run task=mine                                    # the sentences of data/, gold alone
-    touchstone run -m task=mine mixture=gold,gold_silver llm=ollama   # an LLM of this machine labels data/notes.csv
-    touchstone table                                            # the results again, as LaTeX, Markdown, CSV or HTML
+    touchstone run task=mine   # the sentences of data/, gold alone
+    touchstone run -m task=mine mixture=gold,gold_silver llm=ollama   # a local LLM labels notes.csv
+    touchstone table           # the results again, as LaTeX, Markdown, CSV or HTML
 
-`conf/corpus/mine.yaml` says where the texts are, `conf/taxonomy/mine.yaml` is the annotation guideline, `conf/task/mine.yaml` what
-is predicted. Replace data/ by your own. Values of the package (`touchstone run --help` lists them) can stand beside yours; a file of the
-same name below conf/ counts instead of the package's.
+`conf/corpus/mine.yaml` says where the texts are, `conf/taxonomy/mine.yaml` is the guideline,
+`conf/task/mine.yaml` what is predicted. Replace data/ by your own. `touchstone run --help` lists
+what the package has; a file of the same name below conf/ counts instead of it.
 """
 
 

@@ -50,9 +50,9 @@ def run_job(composed: DictConfig) -> float | None:
 
     Returns
     -------
-    the main score on the dev set, None without one: the only number that a sweeper which optimises ever
-    sees; test stays out of a search. In a grid over several tasks and classifiers a combination
-    that does not fit (a tagger of entities for relations) is left out.
+    the main score on the dev set, None without one: the only number that a sweeper which optimises
+    ever sees; test stays out of a search. In a grid over several tasks and classifiers a
+    combination that does not fit (a tagger of entities for relations) is left out.
 
     Raises
     ------

@@ -1,9 +1,9 @@
 """What a cell is called in words: in the run list, on the screen, in the tables.
 
-`gold_bronze · gold of 10 · tfidf_logreg · guideline · ad_multiclass`: what is learned from, how much
-gold, what learns, how the LLM was asked, what is predicted, then whatever else the command line sets,
-so that no two cells of a sweep share a name. Does not decide whether two cells are the same
-(`configuration.identity`).
+`gold_bronze · gold of 10 · tfidf_logreg · guideline · ad_multiclass`: what is learned from, how
+much gold, what learns, how the LLM was asked, what is predicted, then whatever else the command
+line sets, so that no two cells of a sweep share a name. Does not decide whether two cells are the
+same (`configuration.identity`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""What of the log a person sees while cells run: a line for each cell, warnings, progress and waits.
+"""What of the log a person sees while cells run: a line for each cell, warnings, progress and
+waits.
 
-Everything else, and the same again, is in the log file of each cell, `console.log` below the sweep's
-folder. Named in conf/config.yaml as the filter and the formatter of Hydra's console handlers.
+Everything else, and the same again, is in the log file of each cell, `console.log` below the
+sweep's folder. Named in conf/config.yaml as the filter and the formatter of Hydra's console
+handlers.
 """
 
 from __future__ import annotations

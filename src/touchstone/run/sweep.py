@@ -253,9 +253,8 @@ def _close(store: Store, parent: Parent, failed: bool, interrupted: bool) -> int
             if missing and not interrupted
             else "the sweep is not complete"
         )
-        print(
-            f"{count}; this runs just what is missing: {run_command(['-m', override('hydra.sweep.dir', str(_current.folder)), 'resume'])}"
-        )
+        folder = override("hydra.sweep.dir", str(_current.folder))
+        print(f"{count}; this runs just what is missing: {run_command(['-m', folder, 'resume'])}")
     return 0 if complete else 1
 
 

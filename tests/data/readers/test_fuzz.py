@@ -12,10 +12,39 @@ from touchstone.schema import GoldFiles, PoolFiles
 
 CANARY = "kanarienvogel sang twice"  # stands in every text, and in no message
 PIECES = st.sampled_from(
-    [CANARY, ",", '"', '""', "\n", "\r\n", "\t", "memory", "none", "1", "\\", "{", "}", "[", ":",
-     "text", "label", f"{CANARY},memory,d1\n",
-     f'{{"text": "{CANARY}", "label": "memory", "doc_id": "d1"}}\n', "\x00", "é", "😀", "\ufeff", "|", ";", " ", "'", "null", "1e999", "\ud800"]
-)  # fmt: skip
+    [
+        CANARY,
+        ",",
+        '"',
+        '""',
+        "\n",
+        "\r\n",
+        "\t",
+        "memory",
+        "none",
+        "1",
+        "\\",
+        "{",
+        "}",
+        "[",
+        ":",
+        "text",
+        "label",
+        f"{CANARY},memory,d1\n",
+        f'{{"text": "{CANARY}", "label": "memory", "doc_id": "d1"}}\n',
+        "\x00",
+        "é",
+        "😀",
+        "\ufeff",
+        "|",
+        ";",
+        " ",
+        "'",
+        "null",
+        "1e999",
+        "\ud800",
+    ]
+)
 BODIES = st.lists(PIECES, max_size=40).map("".join).map(lambda s: s.encode("utf-8", "replace"))
 BODIES = BODIES | st.binary(max_size=80)
 HEADS = st.sampled_from(

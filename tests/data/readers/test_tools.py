@@ -210,8 +210,12 @@ def test_prodigy_answers(tmp_path):
         {"text": "Hm.", "label": "falls", "answer": "ignore", "_input_hash": 2},
         {"text": "Both.", "options": [], "accept": ["memory", "falls"], "answer": "accept"},
         {"text": "Well.", "label": "falls", "answer": "reject", "_input_hash": 4},
-        {"text": "Had gout.", "spans": [{"start": 4, "end": 8, "label": "memory"}], "answer": "reject"},
-    ]  # fmt: skip
+        {
+            "text": "Had gout.",
+            "spans": [{"start": 4, "end": 8, "label": "memory"}],
+            "answer": "reject",
+        },
+    ]
     frame, counted = read("prodigy", jsonl(tmp_path, *rows), "t.jsonl", doc_field=None)
     assert frame["text"].tolist() == ["Fell.", "Both.", "Well."]
     assert frame["labels"].tolist() == [["falls"], ["memory", "falls"], []]
@@ -279,11 +283,17 @@ def test_pubtator_counts_relations(tmp_path):
 
 def test_medcattrainer_takes_what_was_validated(tmp_path):
     marks = [
-        {"cui": "1", "value": "gout", "start": 4, "end": 8, "correct": True,
-         "meta_anns": {"Presence": {"name": "Presence", "value": "False"}}},
+        {
+            "cui": "1",
+            "value": "gout",
+            "start": 4,
+            "end": 8,
+            "correct": True,
+            "meta_anns": {"Presence": {"name": "Presence", "value": "False"}},
+        },
         {"cui": "1", "value": "Had", "start": 0, "end": 3, "correct": False, "killed": True},
         {"cui": "1", "value": "Had", "start": 0, "end": 3, "correct": False},
-    ]  # fmt: skip
+    ]
     documents = [{"id": 1, "name": "n1", "text": "Had gout.", "annotations": marks}]
     (tmp_path / "m.json").write_text(
         json.dumps({"projects": [{"name": "p", "documents": documents}]})

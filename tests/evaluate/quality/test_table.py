@@ -17,7 +17,7 @@ from touchstone.evaluate.quality.fidelity import (
 from touchstone.evaluate.quality.table import COLUMNS, MEASURES, quality
 
 TOPICS = {
-    "memory": "forgets recalls misplaces repeats remembers memory names dates keys questions".split(),
+    "memory": "forgets recalls misplaces repeats remembers memory names dates keys questions".split(),  # noqa: E501
     "driving": "driving lost car road turns parking route highway garage accident".split(),
     "none": "knee sodium cough rash dose tablet refill blood pressure weight".split(),
 }
@@ -198,10 +198,18 @@ def test_too_little_data_is_a_row_with_a_reason(tables):
 
 def test_spans_count_as_categories():
     rows = [
-        {"example_id": f"{s}{i}", "text": f"ataxia in case {i}", "labels": [], "source": s, "doc_id": f"{i}", "patient_id": f"{i}",
-         "spans": [{"start": 0, "end": 6, "type": "Disease"}] if i % 3 else []}
-        for s in ("gold", "bronze") for i in range(9)
-    ]  # fmt: skip
+        {
+            "example_id": f"{s}{i}",
+            "text": f"ataxia in case {i}",
+            "labels": [],
+            "source": s,
+            "doc_id": f"{i}",
+            "patient_id": f"{i}",
+            "spans": [{"start": 0, "end": 6, "type": "Disease"}] if i % 3 else [],
+        }
+        for s in ("gold", "bronze")
+        for i in range(9)
+    ]
     frame = examples(rows)
     table = quality(
         frame[frame["source"] == "gold"], frame[frame["source"] == "bronze"], ["Disease"]

@@ -158,7 +158,7 @@ for name in [name for name in sys.modules if name.split(".")[0] in ("openai", "h
 from touchstone.llm.ask import ask
 assert ask([request(1)], parse, config({llm.endpoint!r}), folder={str(tmp_path)!r}).values == [1]
 print(sorted(name for name in sys.modules if name in ("openai", "httpx2", "torch", "transformers", "mlflow")))
-"""
+"""  # noqa: E501
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -510,7 +510,7 @@ from touchstone.llm.ask import ask
 answers = ask([request(n) for n in range(60)], parse, config({server.url!r}), folder={str(tmp_path)!r})
 assert answers.values == list(range(60))
 print(answers.usage.sent)
-"""
+"""  # noqa: E501
         both = [
             subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
             for _ in range(2)
@@ -687,7 +687,7 @@ logging.basicConfig(format="%(message)s")
 answers = ask([request(n) for n in range({n})], parse, config({server_url!r}, workers={workers}, structured="json_schema"), folder={str(folder)!r})
 assert answers.values == list(range({n})), "values"
 print("sent", answers.usage.sent)
-"""
+"""  # noqa: E501
 
 
 def test_killed_at_half_three_times_it_repeats_at_most_what_was_in_flight(tmp_path):

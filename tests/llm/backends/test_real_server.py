@@ -1,4 +1,5 @@
-"""The online backend against `transformers serve`, a server of somebody else: a tiny model of random
+"""The online backend against `transformers serve`, a server of somebody else: a tiny model of
+random
 weights, so answers are noise, and what is tested is how they come."""
 
 from __future__ import annotations

@@ -202,7 +202,8 @@ def _read_part(
     for number, sentence in enumerate(sentences):
         text, offsets = joined(sentence.tokens)
         spans, repairs = spans_of(sentence.tags, ends_marked)
-        document = f"{split}-{sentence.document - 1 if sentence.document else number // (gold.docs_of or 1):05d}"
+        place = sentence.document - 1 if sentence.document else number // (gold.docs_of or 1)
+        document = f"{split}-{place:05d}"
         rows.append(
             {
                 "example_id": f"{document}/{in_document[document]}",

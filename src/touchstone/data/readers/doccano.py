@@ -1,10 +1,10 @@
 """Read an export of doccano: JSONL of texts with labels, spans or both, one file or one a person.
 
-`label` holds categories, or [start, end, type]; the newer form has `entities` and `cats`;
-relations are counted. A folder is one file for each annotator (see data/annotators.py), joined by
-the texts' `id`; `all.jsonl` beside them is not read. Spans come without their text: where characters
-are such that tools differ in counting, `corpus.gold.offsets` must say how. Each text is one example,
-unless `segment: true`. A CSV of doccano: `corpus.gold.reader=table` with `label_separator: '#'`.
+`label` holds categories, or [start, end, type]; the newer form has `entities` and `cats`; relations
+are counted. A folder is one file for each annotator (see data/annotators.py), joined by the texts'
+`id`; `all.jsonl` beside them is not read. Spans come without their text: where characters are such
+that tools differ in counting, `corpus.gold.offsets` must say how. Each text is one example, unless
+`segment: true`. A CSV of doccano: `corpus.gold.reader=table` with `label_separator: '#'`.
 """
 
 from __future__ import annotations

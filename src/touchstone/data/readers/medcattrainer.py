@@ -3,8 +3,8 @@
 A concept that was validated as correct, or replaced by an alternative, is a mention; its type is
 the concept's code (`cui`), which `label_map` translates. Deleted, killed and irrelevant ones, and
 those that nobody looked at, are left out and counted. Meta annotations (Presence, Subject, ...)
-stand with the mention where `attributes` names them: `73211009/Presence=False`. Documents that stand
-in several projects were annotated by several people: see data/annotators.py.
+stand with the mention where `attributes` names them: `73211009/Presence=False`. Documents that
+stand in several projects were annotated by several people: see data/annotators.py.
 """
 
 from __future__ import annotations

@@ -338,7 +338,7 @@ def _blocks(path: Path, columns: list[str], label: str, shown: bool) -> Iterator
             failed = TOO_LONG if "straddl" in str(error) else ""
     if (
         failed is not None
-    ):  # outside of the handler: the parser's own message may hold text of a note and must not be chained
+    ):  # outside of the handler: the parser's message may hold text of a note; never chained
         _explain(path, failed)
     if (
         counted.quotes % 2

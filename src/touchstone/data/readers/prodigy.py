@@ -1,8 +1,8 @@
 """Read what `prodigy db-out` writes: JSONL of tasks with spans, a label or accepted choices.
 
 `answer: ignore` is left out and counted; `reject` of a task with one label means that the text does
-not have it, of spans that they are not gold: left out and counted. Answers to one text by one person
-(`_annotator_id`, `_session_id`) are joined by `_input_hash`; of several people see
+not have it, of spans that they are not gold: left out and counted. Answers to one text by one
+person (`_annotator_id`, `_session_id`) are joined by `_input_hash`; of several people see
 data/annotators.py. Offsets are characters, checked against the tokens where the task has them. Each
 text is one example, unless `segment: true`.
 """

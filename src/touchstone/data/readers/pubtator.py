@@ -2,7 +2,8 @@
 
 Title and abstract are one text, the title its first line; offsets count through it and are compared
 with the mentions. Relations (`PMID CID D1 D2`) are counted. Strict: a line of another kind, a
-document twice, an annotation before its text are errors with file and line. Source: Wei et al. 2013.
+document twice, an annotation before its text are errors with file and line. Source: Wei et al.
+2013.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The longest run of words that a text shares with another: did the LLM write, or copy its prompt
 or its source?
 
-Exact runs of words after `similarity.normalise`; runs of fewer than `SEED` words say nothing and count
-as 0. Paraphrase is not seen.
+Exact runs of words after `similarity.normalise`; runs of fewer than `SEED` words say nothing and
+count as 0. Paraphrase is not seen.
 """
 
 from __future__ import annotations

@@ -20,7 +20,10 @@ _MONTH = (
     r"(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|"
     r"Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?)"
 )
-_STREET = r"(?:Street|St|Avenue|Ave|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Court|Ct|Place|Pl|Terrace|Highway|Hwy)"
+_STREET = (
+    r"(?:Street|St|Avenue|Ave|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Court|Ct|Place|Pl|Terrace"
+    r"|Highway|Hwy)"
+)
 
 # kind -> pattern. A day without a year counts as a date (safe harbor), a year alone does not; 3/4
 # is a fraction more often than a date.
@@ -41,7 +44,8 @@ PATTERNS: dict[str, re.Pattern[str]] = {
     "email": re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+\b"),
     "url": re.compile(r"\bhttps?://\S+|\bwww\.\S+", re.IGNORECASE),
     "titled_name": re.compile(
-        r"\b(?:Dr|Drs|Mr|Mrs|Ms|Miss|Mx|Prof|Rev|Sr|Fr)\.?\s+(?:[A-Z]\.\s*)*[A-Z][a-z'’]+(?:[- ][A-Z][a-z'’]+)?"
+        r"\b(?:Dr|Drs|Mr|Mrs|Ms|Miss|Mx|Prof|Rev|Sr|Fr)\.?\s+(?:[A-Z]\.\s*)*"
+        r"[A-Z][a-z'’]+(?:[- ][A-Z][a-z'’]+)?"
     ),
     "age_over_89": re.compile(
         r"\b(?:9\d|1[01]\d)[\s-]*(?:years?|yrs?\.?|y)[\s/-]*(?:old|o)\b|\b(?:9\d|1[01]\d)\s?[yY]/?[oO]\b|\b[Aa]ged?\s+(?:9\d|1[01]\d)\b"

@@ -199,7 +199,8 @@ def _write(
     for part in parts(lines, max_requests, max_mb):
         stages = sorted({requests[key].stage for key in part if requests[key].stage})
         stage = re.sub(r"[^A-Za-z0-9_]", "_", "_".join(stages)) or "requests"
-        name = f"requests-{stage}-{digest(sorted(part))[:8]}{'-RESTRICTED' if restricted else ''}.jsonl"
+        mark = "-RESTRICTED" if restricted else ""
+        name = f"requests-{stage}-{digest(sorted(part))[:8]}{mark}.jsonl"
         _put(
             folder / name,
             "".join(text + "\n" for text in part.values()),

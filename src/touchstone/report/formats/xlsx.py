@@ -1,4 +1,5 @@
-"""Tables as an Excel workbook: one sheet a table, numbers as numbers, for people who go on in Excel.
+"""Tables as an Excel workbook: one sheet a table, numbers as numbers, for people who go on in
+Excel.
 
 Each number is stored in full and shown as in the other formats; interval, change and star stand in
 columns beside it (as csv.wide). Needs openpyxl: pip install openpyxl.

@@ -1,9 +1,9 @@
 """CSV and XLSX: one line for each sentence, labels in columns; in XLSX they drop down.
 
-Entities are marked in a copy of the text, <Disease>flu</Disease>, in the column marked; none
-there, or an unmarked copy, says that the sentence mentions none. XLSX needs
-the package openpyxl. A sentence that begins with "=" is no formula: in XLSX its cell is text, in CSV
-an apostrophe stands before it, which is taken off when the sheet is read.
+Entities are marked in a copy of the text, <Disease>flu</Disease>, in the column marked; none there,
+or an unmarked copy, says that the sentence mentions none. XLSX needs the package openpyxl. A
+sentence that begins with "=" is no formula: in XLSX its cell is text, in CSV an apostrophe stands
+before it, which is taken off when the sheet is read.
 """
 
 from __future__ import annotations
