@@ -53,7 +53,7 @@ packages, platform). The whole grid again, with its own store:
 
 | folder | what |
 |---|---|
-| cells/ | one folder a cell: config.yaml, tables/, environment.json, git.json, tags.json{datasets} |
+| cells/ | a folder a cell: config.yaml, tables/, environment.json, git.json, tags.json{datasets} |
 | recordings/ | the LLM's answers, one JSON line each, with the requests |
 | tables/ | the sweep's result table |
 | conf/, src/, run.py | the configuration and code that was packed |
