@@ -24,7 +24,7 @@ def digest_of(number: int) -> str:
 
 def write(uri: str | None, folder: Path, rounds: int, together, failures) -> None:
     """Log `rounds` data sets to a run of one's own, each at the moment at which the others do."""
-    from touchstone.run import logbook
+    from touchstone.run import inputs
 
     try:
         store = tracking.open_store(uri, "races", folder)
@@ -32,7 +32,7 @@ def write(uri: str | None, folder: Path, rounds: int, together, failures) -> Non
         for number in range(rounds):
             data = Dataset(pd.DataFrame({"text": ["x"]}), "demo/test", digest_of(number), {})
             together.wait(120)
-            store.client.log_inputs(run_id, [logbook._input(data, "test")])
+            store.client.log_inputs(run_id, [inputs.described(data, "test", "file:///test.parquet")])
             store.client.set_experiment_tag(store.experiment_id, f"view.{number}", "x")
         tracking.end_run(store, run_id, "FINISHED")
     except Exception as error:
@@ -42,7 +42,7 @@ def write(uri: str | None, folder: Path, rounds: int, together, failures) -> Non
 
 def race(uri: str | None, folder: Path, processes: int, rounds: int) -> list[list[str]]:
     """Return the digests of the inputs of each process's run."""
-    from touchstone.run import logbook  # noqa: F401, imported once, before the fork
+    from touchstone.run import inputs  # noqa: F401, imported once, before the fork
 
     context = multiprocessing.get_context("fork")
     first = context.Process(target=tracking.open_store, args=(uri, "first", folder / "first"))
