@@ -32,7 +32,9 @@ def write(uri: str | None, folder: Path, rounds: int, together, failures) -> Non
         for number in range(rounds):
             data = Dataset(pd.DataFrame({"text": ["x"]}), "demo/test", digest_of(number), {})
             together.wait(120)
-            store.client.log_inputs(run_id, [inputs.described(data, "test", "file:///test.parquet")])
+            store.client.log_inputs(
+                run_id, [inputs.described(data, "test", "file:///test.parquet")]
+            )
             store.client.set_experiment_tag(store.experiment_id, f"view.{number}", "x")
         tracking.end_run(store, run_id, "FINISHED")
     except Exception as error:
