@@ -8,9 +8,9 @@ from the `Cell` that is returned), and nothing is compared between cells (report
 from __future__ import annotations
 
 import logging
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from touchstone.cell.memory import remembered
+from touchstone.cell.predictions import ask_directly, predict, sample_test
 from touchstone.data import foreign, people, targets
 from touchstone.data.corpus import Gold, read_gold, read_pool, read_sites
 from touchstone.data.examples import SOURCES, Dataset, dataset, examples
 from touchstone.data.split import scarce_gold, training_order
-from touchstone.digest import digest, digest_columns, digest_input
+from touchstone.digest import digest_columns
 from touchstone.errors import EstimateOnly, PendingRequests, UserError
 from touchstone.evaluate import own_metrics
-from touchstone.evaluate.counts import indicators
 from touchstone.evaluate.headline import score
 from touchstone.evaluate.headline import values as scores_of
 from touchstone.evaluate.sites import score_sites, split_off
@@ -35,21 +36,14 @@ from touchstone.generate import stages
 from touchstone.generate.foreign import expert_scores, from_files
 from touchstone.generate.prompts import prompt_of
 from touchstone.generate.stages import Generated, Setting
-from touchstone.llm import recording
 from touchstone.mixture import Mixed, compose
 from touchstone.models import build, limit_threads
-from touchstone.models.checks import labels_of
 from touchstone.review.judgements import correct, read_corrections
 from touchstone.schema import Config, asks_directly
 from touchstone.taxonomy import Taxonomy, taxonomy_of
 
-STAGES_REMEMBERED = (
-    8  # results of generation stages that a process keeps at hand for its next cells
-)
-
 log = logging.getLogger(__name__)
 screen = logging.getLogger("touchstone.console")  # what a person sees at once
-_stages: OrderedDict[str, Generated] = OrderedDict()
 
 
 @dataclass(frozen=True)
@@ -328,53 +322,6 @@ def rest_of_train(frame: pd.DataFrame, train: pd.DataFrame, config: Config) -> p
     return left[~left["patient_id"].isin(reserved)]
 
 
-def remembered(
-    config: Config,
-    name: str,
-    inputs: Sequence[pd.DataFrame | Mapping[str, Any]],
-    run: Callable[[], Generated],
-) -> Generated:
-    """Return a stage as an earlier cell of this process made it, if nothing that it depends on
-    differs; else run it.
-
-    `inputs` are what it reads: example tables, or plain data that names them.
-
-    The stage cache would find it too, but only after a thousand prompts were rendered to name it.
-    """
-    named: dict[str, Any] = {
-        part: asdict(getattr(config, part)) for part in ("prompt", "taxonomy", "llm", "generation")
-    }
-    named |= {
-        "stage": name,
-        "kind": config.task.kind,
-        "corpus": [config.corpus.name, config.corpus.access],
-        "cache": config.paths.cache,
-    }
-    named |= {"sample": [config.task.llm_test_sentences, config.task.split_seed]}
-    if config.llm.backend == "recorded":
-        named["recordings"] = [
-            digest_input(path)
-            for path in (*recording.files(config.llm.recording), *recording.shipped())
-        ]
-    named["inputs"] = [
-        digest_columns(read, ("example_id", "text", "labels"))
-        if isinstance(read, pd.DataFrame)
-        else digest(read)
-        for read in inputs
-    ]
-    key = digest(named)
-    if key in _stages:
-        _stages.move_to_end(key)
-        earlier = _stages[key]
-        return replace(earlier, usage=earlier.usage.reused(), reused=True)
-    made = run()
-    if made.usage.failed == 0:
-        _stages[key] = made
-        if len(_stages) > STAGES_REMEMBERED:
-            _stages.popitem(last=False)
-    return made
-
-
 def corrected(
     config: Config, taxonomy: Taxonomy, sources: Mapping[str, pd.DataFrame]
 ) -> tuple[dict[str, pd.DataFrame], dict[str, Collection[str]]]:
@@ -494,57 +441,6 @@ def fit_predict(
         on_dev = predict(model, dev, taxonomy, kind, seed)
         dev_score = scores_of(on_dev, targets.categories(kind, taxonomy), kind).get("score")
     return Repetition(mixed, predictions, model, unseen, dev_score, seed, seed, key)
-
-
-def predict(
-    model: Any, examples: pd.DataFrame, taxonomy: Taxonomy, kind: str, seed: int
-) -> pd.DataFrame:
-    """Return the predictions of a fitted classifier, see `Cell.predictions`."""
-    texts = examples["text"].tolist()
-    if kind == "ner":
-        return _predictions(
-            examples,
-            taxonomy,
-            kind,
-            seed,
-            targets.decode(model.predict(texts), taxonomy, kind),
-            None,
-        )
-    scores = model.predict_proba(texts)  # once: what is predicted follows from it
-    predicted = targets.decode(labels_of(scores, kind), taxonomy, kind)
-    return _predictions(
-        examples, taxonomy, kind, seed, predicted, targets.category_scores(scores, kind)
-    )
-
-
-def sample_test(test: pd.DataFrame, size: int | None, seed: int) -> pd.Series:
-    """Mark the test sentences that the LLM is asked about: a seeded sample of `size`, or all."""
-    asked = np.zeros(len(test), dtype=bool)
-    asked[np.random.default_rng([seed, 5]).permutation(len(test))[:size]] = True
-    return pd.Series(asked)
-
-
-def ask_directly(
-    test: pd.DataFrame, answers: pd.DataFrame, taxonomy: Taxonomy, kind: str
-) -> pd.DataFrame:
-    """Turn the LLM's answers for test sentences into predictions (seed 0: nothing is drawn).
-
-    A sentence whose answer could not be used counts as one in which the LLM found nothing: every
-    system is scored on the same sentences.
-    """
-    found = {row.example_id: (row.labels, row.spans) for row in answers.itertuples(index=False)}
-    labels, spans = zip(
-        *(found.get(example_id, ([], [])) for example_id in test["example_id"]), strict=True
-    )
-    predicted = targets.decode(
-        targets.encode(test.assign(labels=labels, spans=spans), taxonomy, kind), taxonomy, kind
-    )
-    scores = (
-        None
-        if kind == "ner"
-        else indicators(predicted, targets.categories(kind, taxonomy)).astype(float)
-    )
-    return _predictions(test, taxonomy, kind, 0, predicted, scores)
 
 
 def assemble(
@@ -766,21 +662,3 @@ def _asked(
         "sample_seed": config.task.split_seed,
     }
     return pd.DataFrame([row]), told
-
-
-def _predictions(
-    test: pd.DataFrame,
-    taxonomy: Taxonomy,
-    kind: str,
-    seed: int,
-    predicted: list[list[Any]],
-    scores: np.ndarray | None,
-) -> pd.DataFrame:
-    true = targets.decode(targets.encode(test, taxonomy, kind), taxonomy, kind)
-    rows = test[["example_id", "doc_id", "patient_id"]].reset_index(drop=True)
-    rows.insert(0, "seed", seed)
-    return rows.assign(
-        true=true,
-        pred=predicted,
-        score=[[]] * len(test) if scores is None else [row.tolist() for row in scores],
-    )
