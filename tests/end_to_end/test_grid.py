@@ -235,7 +235,7 @@ def test_a_request_that_is_not_recorded_names_its_digest_and_the_two_ways_to_get
 
 def test_one_missing_cell_does_not_lose_the_others(tmp_path):
     done = completed("-m", "mixture=gold,bronze", "generation.seed=1", cwd=tmp_path)
-    assert done.returncode == 1 and "[2/2] bronze · not recorded" in done.stdout
+    assert done.returncode == 1 and "[2/2] bronze · gold of 10 · not recorded" in done.stdout
     assert (
         "1 of 2 cells is not recorded. Export all their requests: python run.py -m "
         "mixture=gold,bronze generation.seed=1 llm=batch_file" in done.stdout
@@ -308,7 +308,6 @@ def test_gold_cells_on_hoc_land_in_the_measured_ranges(tmp_path):
         "-m",
         *common,
         "classifier=minilm_logreg",
-        "classifier.dtype=bfloat16",
         cwd=tmp_path,
         TOUCHSTONE_DATA=str(DATA),
     )

@@ -141,6 +141,6 @@ def test_a_project_that_init_makes_runs_at_once(bin_folder, tmp_path):
     touchstone = bin_folder / "touchstone"
     checked(touchstone, "init", "mine", cwd=tmp_path)
     said = checked(bin_folder / "python", "run.py", "task=mine", cwd=tmp_path / "mine")
-    assert "macro-F1" in said
+    assert "macro F1" in said
     again = checked(touchstone, "init", "mine", cwd=tmp_path, status=1)
     assert "is there already and is not overwritten" in again

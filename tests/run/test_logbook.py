@@ -66,7 +66,8 @@ def test_predictions_composition_and_generated_data_can_be_looked_at(cell):
     whole = pd.read_parquet(folder / "predictions" / "predictions.parquet")
     assert len(shown) == min(len(whole), inputs.MOST_ROWS)
     assert shown["example_id"].tolist() == whole["example_id"].tolist()[: len(shown)]
-    (generation,) = tracking.search(store, "tags.`touchstone.kind` = 'generation'")
+    made_for = run.data.tags["touchstone.generation.bronze"]
+    generation, *_ = tracking.search(store, f"tags.`touchstone.dataset` = '{made_for}'")
     examples = tracking.artifacts(store, generation) / "examples.json"
     assert len(pd.read_json(examples, orient="split")) == 240
 

@@ -140,12 +140,15 @@ def _close(store: Store, runs: tuple[Run, ...]) -> Closing:
 def summary(runs: Sequence[Run]) -> pd.DataFrame:
     """Return one row per cell, in the order of the grid: its axes, the metrics that it logged,
     status and run id."""
+    # A cell that an earlier sweep of the same command finished carries that sweep's comparison.
+    logged_before = {f"test/{name}" for name in COMPARED} - {SCORE}
     rows = []
     for run in runs:
         metrics = {
             name: value
             for name, value in run.data.metrics.items()
             if name.startswith(("test/", "n_")) and name.count("/") < 2
+            if name not in logged_before
         }
         rows.append({**{axis: run.data.params.get(axis, "") for axis in AXES}, SCORE: np.nan})
         rows[-1] |= metrics | {"status": run.info.status, "run_id": run.info.run_id}
@@ -261,7 +264,7 @@ def _show(console: Console, closing: Closing) -> None:
 def _below(table: Table) -> list[str]:
     """Return the notes that the screen has room for: what brackets and stars mean, what was scored
     on a part of the test set, where published figures are from."""
-    starts = ("Brackets", "* p <")
+    starts = ("Brackets", "* p <", "Published")
     return [
         note
         for note in table.notes

@@ -102,12 +102,13 @@ def _of_task(grid: Grid, scores: pd.DataFrame, task: str, kind: str) -> Table:
     for system, entries in trivial_rows(grid, {task: kind}).items():
         bare = {key.partition("/")[2]: entry for key, entry in entries.items()}
         rows.append(Row((system, *blanks), bare, "trivial", reference=True))
-    for one in published(grid.study):
-        if one.kind == kind:
-            labels = (f"published {one.row}", *blanks)
-            rows.append(Row(labels, {"F1": Entry(one.fraction)}, "published", reference=True))
+    known = [one for one in published(grid.study) if one.kind == kind]
+    for one in known:
+        labels = (f"published {one.row}", *blanks)
+        rows.append(Row(labels, {"F1": Entry(one.fraction)}, "published", reference=True))
     cells = [line.cells[task] for line in rows_ if task in line.cells]
-    part = _table(grid, scores, title_of(task, cells, axes), axes, columns, rows)
+    title = title_of(task, cells, axes)
+    part = _table(grid, scores, title, axes, columns, rows, known=known)
     return Table(name, part.title, part.caption, part.heads, part.columns, part.rows, part.notes)
 
 
