@@ -274,8 +274,9 @@ def test_notes_of_ones_own_are_segmented_and_their_requests_exported(tmp_path):
         TOUCHSTONE_DATA=str(DATA),
     )
     assert done.returncode == 0, done.stderr
-    found = re.search(r"pool: (\d+) notes, (\d+) sentences, \2 of them candidates", done.stdout)
-    assert found and int(found[1]) == 40 and int(found[2]) > 100
+    (log,) = (tmp_path / "multirun").glob("**/console.log")
+    pool = re.search(r"pool: (\d+) notes, (\d+) sentences, \2 of them candidates", log.read_text())
+    assert pool and int(pool[1]) == 40 and int(pool[2]) > 100
     requests = [
         json.loads(line)
         for path in (tmp_path / "batch").glob("requests*.jsonl")
@@ -371,5 +372,5 @@ def test_the_printed_link_opens_the_run_list_with_the_rows_of_the_sweep(sweep, t
             timeout=300,
         )
     for mixture in MIXTURES:
-        assert f"{mixture} · tfidf_logreg · guideline" in page.stdout
-    assert "macro_f1" in page.stdout
+        assert f"{mixture} · gold of 10 · tfidf_logreg · guideline" in page.stdout
+    assert "vs_gold" in page.stdout

@@ -237,11 +237,13 @@ def test_recordings_beside_the_shipped_ones_replay_the_cells_offline(sweep, data
                 == before[task, mixture].data.metrics["test/f1"]
             )
         assert after[task, "bronze"].info.status == "FAILED"
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert len([one for one in lines if one.startswith("[") and "· not recorded" in one]) == 2
+    # in the table of each task too, and one command that exports the requests of both cells
+    assert done.stdout.count("not recorded") == 5
     assert (
-        done.returncode == 1 and done.stdout.count("not recorded") == 4
-    )  # two rows, two lines that say how to export
-    assert (
-        "Export its requests: python run.py mixture=bronze task=gad" in done.stdout
+        "2 of 6 cells are not recorded. Export all their requests: python run.py -m" in done.stdout
         and "llm=batch_file" in done.stdout
     )
 
