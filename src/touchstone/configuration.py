@@ -93,9 +93,9 @@ def own_code(config: Config) -> dict[str, str]:
     """Return the user's own files that the configuration names: path below the working folder ->
     text. See `plugins.own_files`."""
     chosen: list[tuple[str, str | None]] = [(config.llm.backend, BACKENDS)]
-    for files in (config.corpus.gold, config.corpus.pool):
-        if files is not None:
-            chosen.append((files.reader, READERS))
+    corpus = config.corpus
+    sources = (corpus.gold, corpus.pool, corpus.silver, corpus.bronze, *corpus.sites.values())
+    chosen += [(files.reader, READERS) for files in sources if files is not None]
     if isinstance(config.classifier, EstimatorConfig) and not asks_directly(config):
         chosen.append((config.classifier.target, None))
     chosen += [(name, None) for name in config.metrics]

@@ -74,8 +74,10 @@ def outside(part: Any, place: str = "") -> Iterator[tuple[str, Any, str]]:
     range does not hold, and each number that is not finite."""
     for one, value in _values(part):
         found = f"{place}{one.name}"
-        if is_dataclass(value):
-            yield from outside(value, f"{found}.")
+        parts = _parts(value)
+        if parts:
+            for name, entry in parts.items():
+                yield from outside(entry, f"{found}{name}.")
             continue
         allowed = one.metadata.get("range")
         if value is not None and allowed is not None and not allowed.holds(value):
@@ -104,18 +106,36 @@ def counted(part: Any) -> dict[str, Any]:
     for one, value in _values(part):
         if one.metadata.get("bookkeeping"):
             continue
-        if is_dataclass(value):
-            plain[one.name] = counted(value)
-        elif isinstance(value, list) and value and is_dataclass(value[0]):
-            plain[one.name] = [counted(entry) for entry in value]
-        else:
-            plain[one.name] = value
+        plain[one.name] = _plain(value)
     return plain
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with the dataclasses in it, also those of a list or a dict (the sites of a
+    corpus), without their bookkeeping."""
+    if is_dataclass(value):
+        return counted(value)
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return value
 
 
 def bookkeeping_keys(schema: type) -> list[str]:
     """Return the names of a dataclass's fields that are bookkeeping."""
     return [one.name for one in fields(schema) if one.metadata.get("bookkeeping")]
+
+
+def _parts(value: Any) -> dict[str, Any]:
+    """Return the dataclasses that a value is or holds, by what follows the value's own key."""
+    if is_dataclass(value):
+        return {"": value}
+    if isinstance(value, list):
+        return {f"[{i}]": entry for i, entry in enumerate(value) if is_dataclass(entry)}
+    if isinstance(value, dict):
+        return {f".{key}": entry for key, entry in value.items() if is_dataclass(entry)}
+    return {}
 
 
 def _values(part: Any) -> Iterator[tuple[Field[Any], Any]]:

@@ -374,3 +374,11 @@ def test_the_printed_link_opens_the_run_list_with_the_rows_of_the_sweep(sweep, t
     for mixture in MIXTURES:
         assert f"{mixture} · gold of 10 · tfidf_logreg · guideline" in page.stdout
     assert "vs_gold" in page.stdout
+
+
+def test_a_sweep_over_a_corpus_with_a_test_site_runs_from_the_command_line(tmp_path):
+    done = completed("-m", "mixture=gold", "corpus=ad_demo_sites", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    store = tracking.open_store(None, "two_directions", tmp_path / "mlflow")
+    (cell,) = runs(store, "cell")
+    assert cell.data.metrics["site/rural/n"] == 63
