@@ -99,6 +99,8 @@ def test_what_cannot_be_used_is_refused_with_a_reason(text, reason):
         {"choices": [{"message": None}]},
         "text",
         {"choices": [{"message": {"content": 7}}]},
+        {"choices": [{"message": {"content": [{"text": True}]}}]},
+        {"choices": [{"message": {"content": [{"text": {"value": "a"}}]}}]},
     ],
 )
 def test_what_is_no_chat_completion_is_garbled(body):

@@ -86,7 +86,10 @@ def read(completion: Any, key: str, *, latency_s: float | None = None, tries: in
     except (TypeError, KeyError, IndexError, AttributeError):
         raise Garbled("the answer is no chat completion") from None
     if isinstance(content, list):  # some servers answer in parts
-        content = "".join(part.get("text") or "" for part in content if isinstance(part, Mapping))
+        texts = [part.get("text") or "" for part in content if isinstance(part, Mapping)]
+        if not all(isinstance(text, str) for text in texts):
+            raise Garbled("a part of the completion's content is no text")
+        content = "".join(texts)
     if not isinstance(content, (str, type(None))):
         raise Garbled("the completion's content is no text")
     if not content and refusal:
