@@ -1,6 +1,5 @@
 """Keyed digests: what stands for ids and texts of restricted corpora wherever they leave the
-private
-stores.
+private stores.
 
 An unkeyed digest of a short text can be undone by hashing likely texts ("BP 120/80."), one of an id
 by counting. So both are HMAC-SHA256 (RFC 2104) with a random key that stays in the cache folder,

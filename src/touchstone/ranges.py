@@ -73,17 +73,17 @@ def outside(part: Any, place: str = "") -> Iterator[tuple[str, Any, str]]:
     """Yield key, value and what it must be, for each value of a configuration that its field's
     range does not hold, and each number that is not finite."""
     for one, value in _values(part):
-        found = f"{place}{one.name}"
+        where = f"{place}{one.name}"
         parts = _parts(value)
         if parts:
             for name, entry in parts.items():
-                yield from outside(entry, f"{found}{name}.")
+                yield from outside(entry, f"{where}{name}.")
             continue
         allowed = one.metadata.get("range")
         if value is not None and allowed is not None and not allowed.holds(value):
-            yield found, value, allowed.must
+            yield where, value, allowed.must
         elif isinstance(value, float) and not math.isfinite(value):
-            yield found, value, "a finite number"
+            yield where, value, "a finite number"
 
 
 def check_options(schema: type, values: Any, place: str = "classifier.") -> None:

@@ -321,8 +321,7 @@ def _less_patience() -> Iterator[None]:
 
 def find_run(store: Store, run_id: str) -> Run:
     """Return a run by its id or by an unambiguous beginning of it; a copy, by the id of what it is
-    a
-    copy of, too.
+    a copy of, too.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from grid import ROOT
 SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 SAID = {
-    "csv_quality_and_worth": "results and report are in worth",
+    "csv_quality_and_worth": "gold_bronze_shuffled",
     "error_analysis": "gold_bronze gains",
     "own_classifier_and_metric": "complement_nb",
     "own_notes": "requests",

@@ -66,8 +66,11 @@ def test_predictions_composition_and_generated_data_can_be_looked_at(cell):
     whole = pd.read_parquet(folder / "predictions" / "predictions.parquet")
     assert len(shown) == min(len(whole), inputs.MOST_ROWS)
     assert shown["example_id"].tolist() == whole["example_id"].tolist()[: len(shown)]
-    made_for = run.data.tags["touchstone.generation.bronze"]
-    generation, *_ = tracking.search(store, f"tags.`touchstone.dataset` = '{made_for}'")
+    bronze = run.data.tags["touchstone.generation.bronze"]
+    (generation,) = tracking.search(
+        store,
+        f"tags.`touchstone.kind` = 'generation' and tags.`touchstone.dataset` = '{bronze}'",
+    )
     examples = tracking.artifacts(store, generation) / "examples.json"
     assert len(pd.read_json(examples, orient="split")) == 240
 

@@ -208,8 +208,7 @@ def _by_any_key(
     look_up: Callable[[Mapping[str, Request]], dict[str, Response]],
 ) -> dict[str, Response]:
     """Look requests up by key; those that are not there by the keys that earlier versions gave
-    them,
-    which followed the spelling of the endpoint."""
+    them, which followed the spelling of the endpoint."""
     found = look_up(asked)
     normal = normal_endpoint(llm.endpoint)
     for spelling in {llm.endpoint, f"{normal}/"} - {normal} if "://" in normal else ():

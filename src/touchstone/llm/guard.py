@@ -84,8 +84,7 @@ def publishable(
     table: pd.DataFrame, with_text: bool, pseudonyms: Pseudonyms | None
 ) -> pd.DataFrame:
     """Return a table as it may be logged: without `with_text`, ids, texts, note types and reasons
-    as
-    keyed digests.
+    as keyed digests.
 
     Parameters
     ----------

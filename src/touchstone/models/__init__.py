@@ -1,6 +1,5 @@
 """Classifiers as scikit-learn estimators, one file for each schema of conf/classifier: `build`
-makes
-the one that a configuration names. Importing this loads nothing heavy.
+makes the one that a configuration names. Importing this loads nothing heavy.
 
 Does not fit anything. A schema's file has `build(config, task)`; classes of a user's own come in
 through the schema `estimator`.

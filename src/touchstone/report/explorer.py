@@ -1,6 +1,5 @@
 """The explorer: which sentences one cell gains and another loses, squares of a confusion matrix,
-and
-the generated sentences to browse.
+and the generated sentences to browse.
 
 One section of the report, and a page alone (`touchstone explore`). Data and program stand in the
 page: explorer.js is plain JavaScript, allowed by its digest alone, and asks for nothing. Without

@@ -138,8 +138,7 @@ def run_again(
 @contextmanager
 def scratch(cache: str | Path) -> Iterator[Path]:
     """Give a folder for one reproduction inside the cache, where notes may lie: 0700, removed at
-    the
-    end, and by the next reproduction where this one was killed."""
+    the end, and by the next reproduction where this one was killed."""
     place = Path(cache).absolute() / "reproduce"
     try:
         private_folder(place)

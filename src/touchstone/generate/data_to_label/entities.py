@@ -38,8 +38,7 @@ def requests(sentences: pd.DataFrame, prompt: Prompt, **asked: Any) -> list[Requ
     Returns
     -------
     list of Request, whose context holds `example_ids` and `texts`: number asked -> example_id, and
-    -> the sentence as it
-    is shown.
+    -> the sentence as it is shown.
     """
     texts = dict(zip(sentences["example_id"], sentences["text"].map(shown), strict=True))
     return [

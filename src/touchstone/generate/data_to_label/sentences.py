@@ -7,9 +7,9 @@ ids that exist; anything else is refused as a whole
 and asked again. So no answer labels a sentence that was not asked about, or invents a category; an
 instruction in a note may still sway the labels of sentences in the same request
 (generation.pool_sentences_per_request=1 leaves it none to sway, generate/shown.py keeps it in its
-place). The same requests
-serve the zero-shot baseline (test sentences) and the round trip (bronze sentences, each standing
-alone). Does not segment notes (data/segment.py) and does not send (llm/ask.py).
+place). The same requests serve the zero-shot baseline (test sentences) and the round trip (bronze
+sentences, each standing alone). Does not segment notes (data/segment.py) and does not send
+(llm/ask.py).
 """
 
 from __future__ import annotations

@@ -108,8 +108,7 @@ def escape(text: str) -> str:
 
 def latex(table: Table, slim: bool = False) -> str:
     """Return the table for \\input: a floating `table*` (`table` where slim), or a `longtable`
-    where
-    it is longer than a page."""
+    where it is longer than a page."""
     if _lines(table) > LONGEST and not slim:
         return _long(table)
     name, width = ("table", rf"{COLUMN}") if slim else ("table*", r"\linewidth")

@@ -10,6 +10,7 @@ also categories.py, curves.py, controls.py, data.py.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,7 @@ def _of_task(grid: Grid, scores: pd.DataFrame, task: str, kind: str) -> Table:
     cells = [line.cells[task] for line in rows_ if task in line.cells]
     title = title_of(task, cells, axes)
     part = _table(grid, scores, title, axes, columns, rows, known=known)
-    return Table(name, part.title, part.caption, part.heads, part.columns, part.rows, part.notes)
+    return replace(part, name=name)
 
 
 def _by_data_set(grid: Grid, scores: pd.DataFrame) -> Table:
