@@ -45,6 +45,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.pool import Pool
 
+from touchstone.artifact_places import absent, is_fetched, named_folder
 from touchstone.errors import UserError
 from touchstone.paths import file_name, path_of, path_of_sqlite, sqlite_uri, uri_of
 from touchstone.tracking_errors import is_away, readable_uri, reason, traceback_of
@@ -424,23 +425,17 @@ def artifacts(store: Store, run: Run) -> Path:
     Raises
     ------
     UserError
-        If the artefacts are not where the store says, nor beside it.
+        If the artefacts are not where the store says, nor beside it (see artifact_places.py).
     """
-    uri = run.info.artifact_uri
-    if re.match(r"(?!file:)[a-z][a-z0-9+.-]+:", uri):  # s3://..., mlflow-artifacts:/...
-        return Path(
-            mlflow.artifacts.download_artifacts(run_id=run.info.run_id, tracking_uri=store.uri)
-        )
-    place = path_of(uri)
-    if place.exists():
-        return place
+    uri, run_id = run.info.artifact_uri, run.info.run_id
+    if is_fetched(store.uri, uri):
+        return Path(mlflow.artifacts.download_artifacts(run_id=run_id, tracking_uri=store.uri))
+    if folder := named_folder(run_id, uri):
+        return folder
     experiment = store.client.get_experiment(run.info.experiment_id).name
-    beside = store.folder / "artifacts" / file_name(experiment) / run.info.run_id / "artifacts"
+    beside = store.folder / "artifacts" / file_name(experiment) / run_id / "artifacts"
     if not beside.exists():
-        raise UserError(
-            f"run {run.info.run_id}: its artefacts are neither at {place} nor at {beside}; send "
-            "the artefact folder with the store"
-        )
+        raise absent(run_id, uri, beside)
     return beside
 
 

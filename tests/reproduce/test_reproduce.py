@@ -15,8 +15,9 @@ from preloaded import completed
 
 from touchstone.errors import UserError
 from touchstone.reproduce import bundle
+from touchstone.reproduce.archive import unpacked as archive_unpacked
 from touchstone.reproduce.foreign import confined
-from touchstone.reproduce.record import from_folder, from_store
+from touchstone.reproduce.record import from_folder, from_store, records_of
 from touchstone.reproduce.reproduce import compare, scratch
 
 
@@ -176,6 +177,8 @@ def test_a_bundle_reproduces_in_an_empty_folder(finished, tmp_path):
         for line in (unpacked / "recordings" / "answers.jsonl").read_text().splitlines()
     ]
     assert len(keys) == len(set(keys)) == 102
+    records = records_of(archive_unpacked(tmp_path / "b.tar.gz", tmp_path / "scratch"))
+    assert sorted(record.run_id for record in records) == sorted(cells.values())
     (unpacked / "touchstone.py").write_text("open('ran', 'w')")  # a file that somebody put there
     (unpacked / "json.py").write_text("open('ran', 'w')")
     shutil.rmtree(

@@ -18,6 +18,7 @@ import pandas as pd
 import yaml
 
 from touchstone import tracking
+from touchstone.artifact_places import is_fetched
 from touchstone.data.examples import read_parquet
 from touchstone.errors import UserError
 from touchstone.evaluate.predictions import COLUMNS
@@ -90,9 +91,14 @@ def _finished(runs: list[Run]) -> list[Run]:
 
 def file(store: Store, run: Run, path: str) -> Path | None:
     """Return a run's artefact as a local file, None where the run has none; from a server that file
-    alone is downloaded."""
-    place = run.info.artifact_uri
-    if "://" in place and not place.startswith("file:"):
+    alone is downloaded.
+
+    Raises
+    ------
+    UserError
+        If the file is a link out of the run's folder.
+    """
+    if is_fetched(store.uri, run.info.artifact_uri):
         listed = {
             item.path
             for item in store.client.list_artifacts(
@@ -103,10 +109,17 @@ def file(store: Store, run: Run, path: str) -> Path | None:
             Path(store.client.download_artifacts(run.info.run_id, path)) if path in listed else None
         )
     try:
-        found = artifacts(store, run) / path
+        folder = artifacts(store, run)
     except UserError:  # a run that wrote nothing has no folder
         return None
-    return found if found.is_file() else None
+    found = folder / path
+    if not found.is_file():
+        return None
+    if not found.resolve().is_relative_to(folder.resolve()):
+        raise UserError(
+            f"run {run.info.run_id}: {path} is a link out of its folder; nothing was read"
+        )
+    return found
 
 
 def text(store: Store, run: Run, path: str) -> str:

@@ -118,7 +118,7 @@ def from_folder(folder: Path, name: str, run_id: str, tags: Mapping[str, str]) -
         code=git.get("code") or "",
         commit=git.get("commit"),
         own_code={
-            file.relative_to(folder / OWN_CODE).as_posix(): file.read_text(encoding="utf-8")
+            file.relative_to(folder / OWN_CODE).as_posix(): _text(file, run_id)
             for file in sorted((folder / OWN_CODE).rglob("*.py"))
         },
     )

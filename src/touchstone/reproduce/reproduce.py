@@ -5,7 +5,7 @@ Compared: the tables of scores, value for value; the digests of the training, de
 and, to explain a difference, the code, the packages, interpreter, platform, threads and model
 revision. Recorded LLM answers are replayed; nothing is sent to an endpoint, and a change that would
 do so is refused. Works on the project's store, on one that somebody sent (`--store`), and on an
-unpacked bundle (`--bundle`, bundle.py).
+bundle, packed or not (`--bundle`, bundle.py).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -30,6 +30,7 @@ from touchstone.commands import run_command
 from touchstone.errors import UserError, no_such
 from touchstone.locks import claim, is_held
 from touchstone.private import private_folder
+from touchstone.reproduce.archive import unpacked
 from touchstone.reproduce.foreign import confined
 from touchstone.reproduce.record import Record, from_store, records_of, scores_table
 
@@ -334,7 +335,7 @@ def add_cli(subparsers: Any) -> None:
         "--store",
         help="URI, SQLite file or folder of a store that somebody sent (default: mlflow/)",
     )
-    parser.add_argument("--bundle", type=Path, help="an unpacked bundle: run all its cells")
+    parser.add_argument("--bundle", type=Path, help="a bundle, unpacked or not: run all its cells")
     parser.add_argument("--data", help="folder of the corpora, if it is another one than recorded")
     parser.add_argument(
         "--recording", help="PATH[,PATH] of recorded LLM answers beside the shipped ones"
@@ -345,31 +346,39 @@ def add_cli(subparsers: Any) -> None:
     parser.set_defaults(run=_run_cli)
 
 
-def _run_cli(arguments: argparse.Namespace) -> int:
-    recording = arguments.recording
+@contextmanager
+def _named_records(arguments: argparse.Namespace) -> Iterator[tuple[list[Record], str | None]]:
+    """Give the records that the command names, and the recordings to replay; an archive stays
+    unpacked for the body."""
     if arguments.bundle:
-        if arguments.run_id:
-            arguments.changes.insert(0, arguments.run_id)
-        records = records_of(arguments.bundle)
-        recording = ",".join(filter(None, [recording, str(arguments.bundle / "recordings")]))
+        with scratch(".cache") if arguments.bundle.is_file() else nullcontext() as folder:
+            bundle = unpacked(arguments.bundle, folder) if folder else arguments.bundle
+            named = [arguments.recording, str(bundle / "recordings")]
+            yield records_of(bundle), ",".join(filter(None, named))
     elif arguments.run_id:
-        records = [from_store(arguments.run_id, arguments.store)]
+        yield [from_store(arguments.run_id, arguments.store)], arguments.recording
     else:
         raise UserError(
-            "name the run to reproduce, or an unpacked bundle: touchstone reproduce RUN_ID | "
-            "--bundle DIR"
+            "name the run to reproduce, or a bundle: touchstone reproduce RUN_ID | --bundle "
+            "FOLDER_OR_ARCHIVE"
         )
-    wrong = [change for change in arguments.changes if "=" not in change]
-    if wrong:
-        raise UserError(no_such("override", wrong[0], ["key=value"]))
-    again = run_again(
-        records,
-        arguments.changes,
-        data=arguments.data,
-        recording=recording,
-        sent=bool(arguments.bundle or arguments.store),
-        trust_code=arguments.trust_code,
-    )
+
+
+def _run_cli(arguments: argparse.Namespace) -> int:
+    if arguments.bundle and arguments.run_id:
+        arguments.changes.insert(0, arguments.run_id)
+    with _named_records(arguments) as (records, recording):
+        wrong = [change for change in arguments.changes if "=" not in change]
+        if wrong:
+            raise UserError(no_such("override", wrong[0], ["key=value"]))
+        again = run_again(
+            records,
+            arguments.changes,
+            data=arguments.data,
+            recording=recording,
+            sent=bool(arguments.bundle or arguments.store),
+            trust_code=arguments.trust_code,
+        )
     status = 0
     for before, after in zip(records, again, strict=True):
         verdict = compare(before, after)
