@@ -411,7 +411,7 @@ class EncoderLogregConfig(ClassifierConfig):
     C: float = key(3.0, more_than(0))
     class_weight: Optional[str] = key("balanced", CLASS_WEIGHT)
     batch_size: int = key(64, at_least(1))  # sentences; does not change the vectors
-    max_length: int = 128  # tokens
+    max_length: int = 128  # tokens read at once; longer texts are read in windows and pooled
     # bfloat16 is about twice as fast where the CPU has it, and moves vectors by less than 0.001
     # (cosine)
     dtype: str = "float32"
@@ -432,7 +432,7 @@ class TransformerConfig(ClassifierConfig):
     # on NCBI-disease as good on dev as 32 with 200 and with 1,000 sentences, in two thirds of the
     # time
     batch_size: int = key(16, at_least(1))
-    max_length: int = 128  # tokens; longer sentences are cut, or for ner read in several windows
+    max_length: int = 128  # tokens read at once; longer texts are read in windows and pooled
     # share of steps over which the learning rate rises
     warmup: float = key(
         0.1, Range(lambda value: 0 <= value < 1, "at least 0 and less than 1, the share of steps")

@@ -24,9 +24,9 @@ from touchstone.models.encoder import (
     load,
     load_tokenizer,
     pad,
-    tokenise,
 )
 from touchstone.models.encoder_logreg import EncoderLogreg
+from touchstone.models.long_texts import tokenise
 
 needs_minilm = pytest.mark.skipif(
     importlib.util.find_spec(encoder.MINILM_PACKAGE) is None,
@@ -240,7 +240,7 @@ def test_max_length_cuts_and_no_text_is_no_vector(bert):
 
 def test_padding_and_batches_by_length(bert):
     tokenizer = load_tokenizer(find_encoder(str(bert)), 64)
-    ids = tokenise(tokenizer, ["a b", "", "c"], 64)
+    ids = tokenise(tokenizer, ["a b", "", "c"], 64).ids
     matrix, mask = pad(ids, -7)
     for row, sequence in enumerate(ids):
         assert (

@@ -24,6 +24,7 @@ import numpy as np
 from touchstone.digest import digest, digest_file
 from touchstone.errors import UserError
 from touchstone.models.checks import must
+from touchstone.models.long_texts import pooled_mean, tell, tokenise
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +172,7 @@ def load(
 
     Parameters
     ----------
-    max_length : tokens after which a text is cut.
+    max_length : tokens read at once; a longer text is read in windows, see long_texts.py.
     dtype : float32, bfloat16 (about twice as fast where the CPU has it), or auto (bfloat16 where
         the device has it).
     device : auto (the GPU where there is one), cpu, cuda, ...
@@ -202,20 +203,6 @@ def load_model(encoder: Encoder, dtype: str = "float32") -> Any:
         transformers_logging.set_verbosity(verbosity)
         if bars:
             transformers_logging.enable_progress_bar()
-
-
-def tokenise(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[np.ndarray]:
-    """Return the token ids of each text, special tokens included, cut after `max_length` tokens."""
-    if not texts:
-        return []
-    encoded = tokenizer(
-        list(texts),
-        truncation=True,
-        max_length=max_length,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-    )
-    return [np.asarray(ids, dtype=np.int64) for ids in encoded["input_ids"]]
 
 
 def pad(
@@ -285,12 +272,13 @@ def encode(
     """
     import torch
 
-    ids = tokenise(loaded.tokenizer, texts, loaded.max_length)
-    lengths = np.array([len(sequence) for sequence in ids], dtype=np.int64)
+    windows = tokenise(loaded.tokenizer, texts, loaded.max_length)
+    tell(windows, loaded.max_length)
+    ids = windows.ids
     vectors = np.empty((len(ids), loaded.model.config.hidden_size), dtype=np.float32)
     finished = 0
     with torch.inference_mode():
-        for batch in by_length(lengths, batch_size, batch_tokens(loaded.device)):
+        for batch in by_length(windows.tokens, batch_size, batch_tokens(loaded.device)):
             matrix, mask = pad([ids[i] for i in batch], loaded.tokenizer.pad_token_id or 0, ROUND)
             inputs, kept = (
                 torch.from_numpy(matrix).to(loaded.device),
@@ -301,9 +289,9 @@ def encode(
                 torch.nn.functional.normalize(mean_pool(hidden, kept), dim=1).cpu().numpy()
             )
             finished += len(batch)
-            if done is not None:
-                done(finished)
-    return vectors
+            if done is not None:  # of texts: windows go in another order
+                done(finished * len(texts) // len(ids))
+    return pooled_mean(vectors, windows)
 
 
 def batch_tokens(device: Any) -> int:

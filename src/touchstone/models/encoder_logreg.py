@@ -48,7 +48,7 @@ class EncoderLogreg(ClassifierMixin, BaseEstimator):
     C : inverse strength of the penalty.
     class_weight : balanced or None.
     batch_size : most sentences encoded at once; does not change the vectors.
-    max_length : tokens after which a sentence is cut.
+    max_length : tokens read at once; a longer text is read in windows, see long_texts.py.
     dtype : float32, bfloat16 or auto; see `encoder.encode`.
     threads : for torch and BLAS; None leaves them as they are.
     cache_folder : where vectors are kept; None keeps none.

@@ -1,8 +1,9 @@
 """A fine-tuned encoder for sentences: binary, multi-class, multi-label and relation tasks.
 
-The mean of the encoder's last layer goes through dropout into one linear layer. Two-class and
-multi-class tasks learn by cross-entropy, multi-label ones by binary cross-entropy for each
-category. For entities see tagger.py; for the loop training.py.
+The mean of the encoder's last layer goes through dropout into one linear layer; of a text longer
+than `max_length`, the maximum of its windows' means (long_texts.py). Two-class and multi-class
+tasks learn by cross-entropy, multi-label ones by binary cross-entropy for each category. For
+entities see tagger.py; for the loop training.py.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from touchstone.models.checks import (
     Task,
@@ -32,9 +34,9 @@ from touchstone.models.encoder import (
     load_tokenizer,
     mean_pool,
     pad,
-    tokenise,
 )
 from touchstone.models.finetuning import PREDICT_BATCH, Head, build_seeded, plan_of, prepare
+from touchstone.models.long_texts import KEPT_TOKENS, Windows, pooled_max, tell, tokenise
 from touchstone.models.training import balanced_weights, train
 from touchstone.ranges import check_options
 from touchstone.schema import TransformerConfig
@@ -45,8 +47,30 @@ class SentenceModel(Head):
     n_outputs)."""
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return self.logits(self.vectors(ids, mask))
+
+    def vectors(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return the mean over the tokens of each window: (n, length) to (n, d)."""
         hidden = self.encoder(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-        return self.head(self.dropout(mean_pool(hidden, mask))).float()
+        return mean_pool(hidden, mask)
+
+    def logits(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Return what the last layer makes of vectors: (n, d) to (n, n_outputs)."""
+        return self.head(self.dropout(vectors)).float()
+
+    def of_notes(
+        self, ids: torch.Tensor, mask: torch.Tensor, counts: Sequence[int]
+    ) -> torch.Tensor:
+        """Return the logits of texts of several windows each: windows (n_windows, length) to
+        (len(counts), n_outputs)."""
+        if ids.numel() <= KEPT_TOKENS:
+            return self.logits(pooled_max(self.vectors(ids, mask), counts))
+        size = max(1, KEPT_TOKENS // ids.shape[1])
+        parts = [
+            checkpoint(self.vectors, *part, use_reentrant=False)
+            for part in zip(ids.split(size), mask.split(size), strict=True)
+        ]
+        return self.logits(pooled_max(torch.cat(parts), counts))
 
 
 class TransformerClassifier(ClassifierMixin, BaseEstimator):
@@ -58,7 +82,7 @@ class TransformerClassifier(ClassifierMixin, BaseEstimator):
     encoder, revision : see `encoder.find_encoder`.
     learning_rate, epochs, min_steps, batch_size, warmup, weight_decay, patience, bucket : see
     `training.Plan`.
-    max_length : tokens after which a sentence is cut.
+    max_length : tokens read at once; a longer text is read in windows, see long_texts.py.
     class_weight : balanced or None.
     dtype : float32, bfloat16, or auto: bfloat16 where the device has it.
     device : auto, cpu, cuda, ...
@@ -128,7 +152,8 @@ class TransformerClassifier(ClassifierMixin, BaseEstimator):
         self.unseen_ = unseen_classes(y, self.kind, self.n_classes, sample_weight)
         self.classes_ = np.arange(self.n_classes)
         self.tokenizer_ = load_tokenizer(encoder, self.max_length)
-        ids = tokenise(self.tokenizer_, X, self.max_length)
+        windows = tokenise(self.tokenizer_, X, self.max_length)
+        tell(windows, self.max_length)
         self.model_ = build_seeded(SentenceModel, encoder, self.n_classes, self.random_state).to(
             device
         )
@@ -138,28 +163,27 @@ class TransformerClassifier(ClassifierMixin, BaseEstimator):
         filling = self.tokenizer_.pad_token_id or 0
 
         def loss_of(batch: np.ndarray) -> torch.Tensor:
-            matrix, mask = pad([ids[i] for i in batch], filling)
-            logits = self.model_(
-                torch.from_numpy(matrix).to(device), torch.from_numpy(mask).to(device)
-            )
-            return criterion(logits, batch)
+            ids, counts = windows.of(batch)
+            matrix, mask = (torch.from_numpy(one).to(device) for one in pad(ids, filling))
+            if len(ids) == len(batch):
+                return criterion(self.model_(matrix, mask), batch)
+            return criterion(self.model_.of_notes(matrix, mask, counts), batch)
 
         dev_score = None
         if dev is not None and len(dev[0]):
             dev_X, dev_y, _ = check_training(dev[0], dev[1], self.kind, self.n_classes)
-            dev_ids = tokenise(self.tokenizer_, dev_X, self.max_length)
+            dev_windows = tokenise(self.tokenizer_, dev_X, self.max_length)
 
             def dev_score() -> float:
                 return macro_f1(
                     dev_y,
-                    labels_of(self._probabilities(dev_ids, device, dtype), self.kind),
+                    labels_of(self._probabilities(dev_windows, device, dtype), self.kind),
                     self.kind,
                 )
 
-        lengths = np.array([len(sequence) for sequence in ids])
         self.history_ = train(
             self.model_,
-            lengths,
+            windows.text_tokens,
             loss_of,
             plan,
             device=device,
@@ -179,37 +203,46 @@ class TransformerClassifier(ClassifierMixin, BaseEstimator):
             return np.zeros((0, self.n_classes))
         device, dtype = prepare(self)
         self.model_.to(device)
-        found = self._probabilities(tokenise(self.tokenizer_, X, self.max_length), device, dtype)
+        windows = tokenise(self.tokenizer_, X, self.max_length)
+        tell(windows, self.max_length)
+        probabilities = self._probabilities(windows, device, dtype)
         self.model_.to("cpu")
-        return found
+        return probabilities
 
     def predict(self, X: Sequence[str]) -> np.ndarray:
         """Return class numbers of shape (n,), or indicators of shape (n, n_classes) for
         multilabel."""
         return labels_of(self.predict_proba(X), self.kind)
 
-    def _probabilities(self, ids: list[np.ndarray], device: torch.device, dtype: str) -> np.ndarray:
-        lengths = np.array([len(sequence) for sequence in ids])
-        logits = np.empty((len(ids), self.n_classes))
+    def _probabilities(self, windows: Windows, device: torch.device, dtype: str) -> np.ndarray:
+        logits = np.empty((len(windows.ids), self.n_classes))
+        filling = self.tokenizer_.pad_token_id or 0
+        vectors: dict[int, torch.Tensor] = {}  # of the windows of long texts
+        pooled = {
+            i
+            for text in windows.long
+            for i in range(windows.starts[text], windows.starts[text + 1])
+        }
         with (
             torch.inference_mode(),
             torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == "bfloat16"),
         ):
-            for batch in by_length(lengths, PREDICT_BATCH, batch_tokens(device)):
-                matrix, mask = pad(
-                    [ids[i] for i in batch], self.tokenizer_.pad_token_id or 0, ROUND
+            for batch in by_length(windows.tokens, PREDICT_BATCH, batch_tokens(device)):
+                matrix, mask = pad([windows.ids[i] for i in batch], filling, ROUND)
+                means = self.model_.vectors(
+                    torch.from_numpy(matrix).to(device), torch.from_numpy(mask).to(device)
                 )
-                logits[batch] = (
-                    self.model_(
-                        torch.from_numpy(matrix).to(device), torch.from_numpy(mask).to(device)
-                    )
-                    .cpu()
-                    .numpy()
-                )
-        logits[:, self.unseen_] = -np.inf
+                logits[batch] = self.model_.logits(means).cpu().numpy()
+                vectors |= {i: means[row] for row, i in enumerate(batch.tolist()) if i in pooled}
+            of_texts = logits[windows.starts[:-1]]
+            for text in windows.long:
+                part = range(windows.starts[text], windows.starts[text + 1])
+                means = torch.stack([vectors[i] for i in part])
+                of_texts[text] = self.model_.logits(pooled_max(means, [len(part)])).cpu().numpy()
+        of_texts[:, self.unseen_] = -np.inf
         from scipy.special import expit, softmax
 
-        return expit(logits) if self.kind == "multilabel" else softmax(logits, axis=1)
+        return expit(of_texts) if self.kind == "multilabel" else softmax(of_texts, axis=1)
 
 
 def build(config: TransformerConfig, task: Task) -> Any:
