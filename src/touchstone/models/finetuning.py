@@ -6,7 +6,8 @@ The classifiers are in transformer.py and tagger.py, the training loop is in tra
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -21,7 +22,7 @@ from touchstone.models.threads import limit_threads
 from touchstone.models.training import Plan
 
 DROPOUT = 0.1
-
+Model = TypeVar("Model", bound=nn.Module)
 
 PREDICT_BATCH = 256  # most sentences at once; encoder.batch_tokens limits long ones
 
@@ -62,7 +63,9 @@ def prepare(estimator: Any) -> tuple[torch.device, str]:
     return device, precision_of(estimator.dtype, device)
 
 
-def build_seeded(make: Any, encoder: Encoder, n_outputs: int, random_state: int) -> nn.Module:
+def build_seeded(
+    make: Callable[[Any, int], Model], encoder: Encoder, n_outputs: int, random_state: int
+) -> Model:
     """Return `make(pretrained encoder, n_outputs)` with seeded new weights, leaving torch's own
     generator as it was."""
     with torch.random.fork_rng(devices=[]):
