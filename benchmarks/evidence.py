@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES = ("png",)  # what `touchstone table` draws for the format `write` below
-CLOSING_LINES = 12  # of a sweep that did not end well, shown on the page
+CLOSING_LINES = 12  # of a sweep that did not end well, printed
 
 
 @dataclass(frozen=True)
@@ -162,10 +162,10 @@ def run(folder: Path, study: str, number: int, overrides: Sequence[str]) -> str:
         status = subprocess.run(command, check=False, stdout=out, stderr=subprocess.STDOUT)
     if status.returncode == 0:
         return ""
-    tail = "\n".join(log.read_text(encoding="utf-8").splitlines()[-CLOSING_LINES:])
+    print("\n".join(log.read_text(encoding="utf-8").splitlines()[-CLOSING_LINES:]), flush=True)
     return (
-        f"`{' '.join(overrides)}` ended with status {status.returncode}; the end of what it "
-        f"printed:\n\n```\n{tail}\n```\n"
+        f"`{' '.join(overrides)}` ended with status {status.returncode}: some of its cells did not "
+        "run; the first table says which, and why.\n"
     )
 
 

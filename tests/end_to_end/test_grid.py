@@ -305,6 +305,7 @@ def test_gold_cells_on_hoc_land_in_the_measured_ranges(tmp_path):
         "-m", *common, "classifier=tfidf_logreg", cwd=tmp_path, TOUCHSTONE_DATA=str(DATA)
     )
     assert done.returncode == 0, done.stderr
+    assert "gold of 200 documents" in " ".join(done.stdout.split())
     frozen = completed(
         "-m",
         *common,

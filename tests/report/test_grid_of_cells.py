@@ -11,6 +11,7 @@ import report_store as made
 from pandas.testing import assert_frame_equal
 
 from touchstone import tracking
+from touchstone.data import people
 from touchstone.errors import UserError
 from touchstone.evaluate.compare import compare
 from touchstone.evaluate.metrics import score_table
@@ -301,3 +302,9 @@ def test_the_word_none_in_a_table_is_a_category_not_a_missing_value(study):
     )
     gold = next(cell for cell in grid.cells if cell.axes["mixture"] == "gold")
     assert "none" in set(reading.table(store, gold.run, "categories")["category"])
+
+
+@pytest.mark.parametrize(("patient", "unit"), [("p1", "patients"), ("d1", "documents")])
+def test_gold_is_counted_in_what_the_corpus_tells_apart(patient, unit):
+    frame = pd.DataFrame({"patient_id": [patient], "doc_id": ["d1"]})
+    assert people.unit_of(frame) == unit

@@ -53,6 +53,11 @@ def knows_patients(frame: pd.DataFrame) -> bool:
     return bool((frame["patient_id"] != frame["doc_id"]).any())
 
 
+def unit_of(frame: pd.DataFrame) -> str:
+    """Return what gold is counted in: patients, or documents where the corpus knows no patients."""
+    return "patients" if knows_patients(frame) else "documents"
+
+
 def kept_apart(
     frame: pd.DataFrame, held: HeldOut, *, what: str, overlap: str
 ) -> tuple[pd.DataFrame, int]:

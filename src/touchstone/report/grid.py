@@ -20,6 +20,7 @@ from typing import Any
 
 import pandas as pd
 
+from touchstone.data import people
 from touchstone.data.targets import categories as scored_categories
 from touchstone.digest import digest
 from touchstone.errors import UserError, no_such
@@ -351,7 +352,8 @@ def _read(store: Store, run: Run) -> Cell:
     axes = {name: params.get(name, "") for name in AXES}
     if not uses_llm:
         axes |= {"prompt": "", "llm": ""}
-    axes |= {"gold": _gold(params), "variant": ""}
+    predictions = reading.predictions(store, run, with_scores=config["task"]["kind"] == "relation")
+    axes |= {"gold": _gold(params, people.unit_of(predictions)), "variant": ""}
     leaves = flatten({name: config.get(name) for name in SHARED})
     shared = {key: value for key, value in leaves.items() if not key.startswith(APART)}
     family = digest([shared, run.data.tags.get("touchstone.dataset.test", "")])
@@ -363,12 +365,13 @@ def _read(store: Store, run: Run) -> Cell:
         axes,
         family,
         setting,
-        reading.predictions(store, run, with_scores=config["task"]["kind"] == "relation"),
+        predictions,
     )
 
 
-def _gold(params: Mapping[str, str]) -> str:
-    for name, unit in (("gold_sentences", "sentences"), ("gold_patients", "patients")):
+def _gold(params: Mapping[str, str], counted: str) -> str:
+    """Return the size of gold in words; `counted`: patients or documents, as the corpus has."""
+    for name, unit in (("gold_sentences", "sentences"), ("gold_patients", counted)):
         if params.get(name, "all") != "all":
             return f"{int(params[name]):,} {unit}"
     return "all"
@@ -507,14 +510,18 @@ def _order(axes: Mapping[str, str], several_sizes: bool) -> tuple:
 def _missing(store: Store, failed: Iterable[Run], finished: Iterable[Cell]) -> pd.DataFrame:
     """List cells without a result, each once. They have no configuration; what a mixture is made of
     is taken from its name."""
-    known = {_named(cell.axes) for cell in finished}
+    cells = list(finished)
+    known = {_named(cell.axes) for cell in cells}
+    units = {cell.axes["task"]: people.unit_of(cell.predictions) for cell in cells}
     rows = {}
     for run in sorted(failed, key=lambda run: run.info.start_time):
         params = run.data.params
         sources = params.get("mixture", "").split("_")
         axes = {name: params.get(name, "") for name in AXES} | {
             "variant": "",
-            "gold": _gold(params) if "gold" in sources else "",
+            "gold": _gold(params, units.get(params.get("task", ""), "patients"))
+            if "gold" in sources
+            else "",
         }
         if not {"silver", "bronze", "zero"} & set(sources):
             axes |= {"prompt": "", "llm": ""}

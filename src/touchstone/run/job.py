@@ -29,11 +29,7 @@ from touchstone.run import live, places
 from touchstone.run.environment import environment, git_state
 from touchstone.run.fast import as_yaml
 from touchstone.run.identity import cell_key, params
-from touchstone.run.names import (
-    cell_name,
-    run_name,
-    unit_of,
-)
+from touchstone.run.names import cell_name, run_name
 from touchstone.schema import Config
 
 if TYPE_CHECKING:
@@ -164,9 +160,11 @@ def _run_cell(
             restricted=restricted,
             pseudonyms=pseudonyms_of(config.paths.cache) if restricted else None,
         )
+    from touchstone.data import people
+
     score = cell.metrics.get("score", float("nan"))
     result = f"{main_score(config.task.kind).title} {score:.3f}"
-    _tell(config, result, time.time() - started, unit_of(cell.predictions))
+    _tell(config, result, time.time() - started, people.unit_of(cell.predictions))
     sweep.note_run(store, run_id, config.tracking.register)
     return cell.metrics.get(DEV_METRIC)
 

@@ -9,15 +9,11 @@ same (`configuration.identity`).
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 
 from touchstone.ranges import bookkeeping_keys
 from touchstone.schema import Config, asks_directly
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SIZES = ("task.gold_patients", "task.gold_sentences", "task.llm_test_sentences")
 LONGEST = 250  # characters of a run's name, MLflow's limit
@@ -52,12 +48,6 @@ def values_overridden() -> dict[str, str]:
 def run_name(config: Config) -> str:
     """Return a cell's name in the run list, which no other cell of its sweep has."""
     return " · ".join(_parts(config, values_overridden()).values())[:LONGEST]
-
-
-def unit_of(predictions: pd.DataFrame) -> str:
-    """Return what gold is counted in: patients, or documents where the corpus knows no patients."""
-    apart = (predictions["patient_id"] != predictions["doc_id"]).any()
-    return "patients" if apart else "documents"
 
 
 def cell_name(config: Config, varying: Collection[str], unit: str = "") -> str:
