@@ -239,6 +239,8 @@ class TaskConfig:
     # or null for one split
     folds: Optional[str] = None
     positive: str = ""  # relation: the label whose F1 is reported; '' = the only category
+    # where the runs of the task go unless `study` says otherwise
+    study: str = key("two_directions", bookkeeping=True)
 
 
 @dataclass

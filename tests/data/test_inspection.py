@@ -10,8 +10,14 @@ import pytest
 from grid import ROOT
 
 from touchstone.cli import main
+from touchstone.configuration import checked
+from touchstone.data.corpus import read_gold
 from touchstone.data.inspection import inspect
 from touchstone.errors import UserError
+from touchstone.run.conf_files import composed
+from touchstone.taxonomy import taxonomy_of
+
+CASES = ROOT.parent / "shared" / "cases" / "labels"
 
 PAGE = (ROOT / "docs" / "your-data.md").read_text()
 TABLE = re.findall(
@@ -86,10 +92,38 @@ def test_what_is_saved_runs(tmp_path, monkeypatch, capsys):
     write(tmp_path, "patient,note,text,label", *rows)
     assert main(["inspect", "t.csv", "--save", "ward"]) == 0
     assert "touchstone run task=ward" in capsys.readouterr().out
+    assert composed(["task=ward"]).study == "ward"  # its results are not the demo's
+    assert composed(["task=ward", "study=mine"]).study == "mine"
     made = run_cell(checked(composed(["task=ward", "mixture=gold"])))
     assert made.metrics["n_test"] == 16 and made.metrics["macro_f1"] == 1
     assert main(["inspect", "t.csv", "--save", "ward"]) == 1
     assert "is there already; choose another name" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not CASES.exists(), reason="shared/cases is not here")
+def test_texts_with_several_labels_are_warned_of_at_a_run(tmp_path, caplog):
+    overrides = (
+        f"corpus.gold={{reader: sentences_jsonl, path: {CASES}/contradicting_duplicates.jsonl, "
+        "labels: null, annotators: [], doc_field: doc_id, patient_field: patient_id}",
+        f"paths.cache={tmp_path}",
+    )
+    config = checked(composed(overrides))
+    read_gold(config.corpus, config.task, taxonomy_of(config.taxonomy), None, tmp_path)
+    assert "200 texts stand several times with different labels" in caplog.text
+
+
+@pytest.mark.skipif(not CASES.exists(), reason="shared/cases is not here")
+def test_patients_whose_ids_differ_in_case_between_splits_are_told(tmp_path):
+    config = checked(
+        composed(
+            (
+                f"corpus.gold={{reader: sentences_jsonl, path: {CASES}/pid_case.jsonl, "
+                "labels: null, annotators: [], doc_field: doc_id, patient_field: patient_id}",
+            )
+        )
+    )
+    with pytest.raises(UserError, match=r"\d+ patients of train stand in test too"):
+        read_gold(config.corpus, config.task, taxonomy_of(config.taxonomy), None, tmp_path)
 
 
 def test_an_unknown_key_or_folder_is_told(tmp_path, capsys):

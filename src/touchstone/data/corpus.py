@@ -19,7 +19,13 @@ import pandas as pd
 from touchstone import plugins
 from touchstone.cache import cached
 from touchstone.data import foreign, parts, people, readers
-from touchstone.data.examples import check, read_parquet, sorted_by_label, write_parquet
+from touchstone.data.examples import (
+    check,
+    contradictory,
+    read_parquet,
+    sorted_by_label,
+    write_parquet,
+)
 from touchstone.data.files import find
 from touchstone.data.split import assign_splits, split_table
 from touchstone.digest import digest_input, digest_rows
@@ -28,6 +34,7 @@ from touchstone.schema import CorpusConfig, GoldFiles, TaskConfig
 from touchstone.taxonomy import Taxonomy
 
 GOLD_FILES = ("path", "labels", "train", "dev", "test")
+CONTRADICTORY = 0.01  # share of texts with several labelings from which a run warns of them
 GOLD_VERSION = 2  # 2: a column that a header names twice, and an id as long as a text, are refused
 log = logging.getLogger(__name__)
 
@@ -106,6 +113,14 @@ def read_gold(
                 f"corpus={corpus.name}: the {split} split is empty; check corpus.gold and "
                 "task.test_fraction"
             )
+    differing = contradictory(frame)
+    if differing > CONTRADICTORY * frame["text"].nunique():  # a short sentence may mean two things
+        log.warning(
+            "corpus=%s: %d texts stand several times with different labels; `touchstone inspect` "
+            "shows what is odd in a file",
+            corpus.name,
+            differing,
+        )
     for split in sorted_by_label(frame):
         log.warning(
             "corpus=%s: the %s sentences are sorted by label, so their order tells it; relations "

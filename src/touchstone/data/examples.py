@@ -186,6 +186,11 @@ def read_parquet(path: str | Path) -> pd.DataFrame:
     return frame
 
 
+def contradictory(frame: pd.DataFrame) -> int:
+    """Return how many texts stand several times in an example table with different labels."""
+    return int((frame["labels"].map(tuple).groupby(frame["text"]).nunique() > 1).sum())
+
+
 def sorted_by_label(frame: pd.DataFrame) -> list[str]:
     """Return the splits whose rows stand in blocks of one label each, so that a row's place tells
     its label; splits of 20 rows or fewer are not looked at.

@@ -204,6 +204,21 @@ def text_field(record: Mapping[str, Any], name: str, *, path: Path, line: int, k
     raise UserError(f'{path}, line {line}: field "{name}" must be a string, not {_kind(value)}')
 
 
+def _like(record: Mapping[str, Any], key: str) -> str:
+    """Return the field that looks most like what a key names (`corpus.gold.doc_field`): for a
+    document one of a document or note, for a patient one of a patient; else FIELD."""
+    roles = {"patient": ("patient", "subject", "pid"), "doc": ("doc", "note", "text", "file")}
+    own = "patient" if "patient" in key else "doc"
+    other = "doc" if own == "patient" else "patient"
+    names = [name for name in record if name.lower().endswith("id")]
+
+    def of(role: str) -> list[str]:
+        return [name for name in names if any(word in name.lower() for word in roles[role])]
+
+    likely = of(own) or [name for name in names if name not in of(other)]
+    return likely[0] if likely else "FIELD"
+
+
 def id_field(record: Mapping[str, Any], name: str, *, path: Path, line: int, key: str) -> str:
     """Return the field that names a note, document or patient, as a string; see `text_field`.
 
@@ -219,7 +234,7 @@ def id_field(record: Mapping[str, Any], name: str, *, path: Path, line: int, key
         path,
         line,
         key,
-        next((other for other in record if other.lower().endswith("id")), "FIELD"),
+        _like(record, key),
     )
     if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
         raise UserError(

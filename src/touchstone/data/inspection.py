@@ -19,6 +19,7 @@ import pandas as pd
 import yaml
 
 from touchstone.data import readers
+from touchstone.data.examples import contradictory
 from touchstone.data.files import find, quoted
 from touchstone.data.ids import form
 from touchstone.data.labels import hearing
@@ -103,7 +104,7 @@ def oddities(frame: pd.DataFrame) -> list[str]:
     rows sorted by label, ids that differ in form, ids that look like row numbers."""
     odd = []
     said = frame["labels"].map(tuple)
-    differing = (said.groupby(frame["text"]).nunique() > 1).sum()
+    differing = contradictory(frame)
     repeated = int(frame["text"].duplicated().sum())
     if differing:
         odd.append(f"{differing} texts stand several times with different labels")
@@ -162,7 +163,7 @@ def task_yaml(found: Inspection, name: str) -> str:
     defaults = "".join(
         f"  - override /{group}@_global_.{group}: {value}\n" for group, value in groups.items()
     )
-    body = {"name": name, "kind": found.kind, "gold_patients": None}
+    body = {"name": name, "study": name, "kind": found.kind, "gold_patients": None}
     return f"# touchstone run task={name}\ndefaults:\n{defaults}  - _self_\n{_yaml(body)}"
 
 

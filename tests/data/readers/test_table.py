@@ -7,6 +7,7 @@ import json
 import pytest
 from grid import ROOT, small_taxonomy
 
+from touchstone.data.readers import sentences_jsonl
 from touchstone.data.readers.table import read
 from touchstone.errors import UserError
 from touchstone.schema import CategoryConfig, GoldFiles, TaxonomyConfig
@@ -75,6 +76,24 @@ def test_leading_zeros_of_patients_are_kept():
 def test_a_document_of_two_patients_is_named():
     with pytest.raises(UserError, match="document d0 belongs to patient 005 here and to 000 above"):
         case("doc_two_patients.jsonl")
+
+
+@cases
+def test_a_label_that_differs_in_case_is_told_with_the_one_that_is_meant():
+    with pytest.raises(UserError, match="Did you mean cognitive_impairment"):
+        case("label_case.csv", doc_field="doc_id")
+
+
+@cases
+@pytest.mark.parametrize(
+    "name", ["label_case.csv", "pid_case.jsonl", "contradicting_duplicates.jsonl"]
+)
+def test_a_missing_field_is_told_with_the_one_that_looks_like_it(name):
+    """The document's, not the patient's, which stands first."""
+    with pytest.raises(UserError, match=r"corpus\.gold\.doc_field=doc_id"):
+        sentences_jsonl.read(
+            GoldFiles(reader="sentences_jsonl", path=str(CASES / name)), alzheimer(), None
+        )
 
 
 def write(folder, text, name="t.csv", **options):
