@@ -55,7 +55,7 @@ def private_names(tree: ast.AST) -> Iterator[str]:
             continue
         for name in names:
             parts = name.split(".")
-            private = any(re.match("_[a-z]", part) for part in parts[1:])
+            private = any(re.match(r"_[a-z]\w*(?<!_)$", part) for part in parts[1:])
             if parts[0] in LIBRARIES and (private or name.startswith(UNDOCUMENTED)):
                 yield name
             elif private and re.fullmatch(r"(super\(\)|(?!self\b|cls\b|os\b)\w+)(\.\w+)+", name):

@@ -70,7 +70,7 @@ class GridSweeper(Sweeper):
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
         places.note_cells(folder, jobs)
-        live.start(folder, str(OmegaConf.select(self.config, "hydra.launcher._target_")))
+        live.start(folder, str(self.config.hydra.launcher._target_))
         size, results = self.max_batch_size or len(jobs), []
         for first in range(0, len(jobs), size):
             batch = jobs[first : first + size]

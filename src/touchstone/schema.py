@@ -515,8 +515,7 @@ class Config:
     metrics: List[str] = field(default_factory=list)
     tracking: TrackingConfig = field(default_factory=TrackingConfig, metadata={"bookkeeping": True})
     paths: PathsConfig = field(default_factory=PathsConfig, metadata={"bookkeeping": True})
-    # which paper table the results belong to
-    study: str = key("two_directions", bookkeeping=True)
+    study: str = key(MISSING, bookkeeping=True)  # which paper table the results belong to
     seed: int = 0  # of the first repetition
     seeds: int = key(1, at_least(1))  # repetitions: seed, seed + 1, ...
     # torch, BLAS: changes bits, so it is part of the cell

@@ -11,6 +11,17 @@ TEXTS = [
     "Ataxia-telangiectasia, APC2; café 10 mg b.i.d. \U0001f9ec end",
 ]
 
+# a fit on one of these that learns in a second
+OPTIONS = {
+    "epochs": 1,
+    "min_steps": 60,
+    "batch_size": 8,
+    "learning_rate": 2e-2,
+    "dtype": "float32",
+    "device": "cpu",
+    "threads": 1,
+}
+
 
 def save_bert(folder: Path) -> Path:
     import torch

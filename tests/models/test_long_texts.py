@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tiny_encoder import save_bert
+from tiny_encoder import OPTIONS
 
 from touchstone.models import encoder, long_texts, transformer
 from touchstone.models.encoder import encode, find_encoder, load, load_tokenizer
@@ -15,11 +15,6 @@ from touchstone.models.long_texts import tokenise
 from touchstone.models.transformer import TransformerClassifier
 
 ROOM = 16  # max_length of these tests: 14 tokens of text
-
-
-@pytest.fixture(scope="module")
-def bert(tmp_path_factory):
-    return str(save_bert(tmp_path_factory.mktemp("bert")))
 
 
 def notes(n: int, seed: int = 0) -> tuple[list[str], np.ndarray]:
@@ -35,16 +30,7 @@ def notes(n: int, seed: int = 0) -> tuple[list[str], np.ndarray]:
 
 
 def fine_tuned(bert, **options):
-    defaults = {
-        "kind": "binary",
-        "epochs": 1,
-        "min_steps": 60,
-        "batch_size": 8,
-        "learning_rate": 2e-2,
-        "dtype": "float32",
-        "device": "cpu",
-        "threads": 1,
-    }
+    defaults = OPTIONS | {"kind": "binary"}
     return TransformerClassifier(encoder=bert, **defaults | options)
 
 

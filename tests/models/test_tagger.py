@@ -13,7 +13,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 from sklearn.base import clone
-from tiny_encoder import save_bert, save_roberta
+from tiny_encoder import OPTIONS, save_roberta
 
 from touchstone.errors import UserError
 from touchstone.models import encoder
@@ -27,22 +27,8 @@ needs_minilm = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def bert(tmp_path_factory):
-    return str(save_bert(tmp_path_factory.mktemp("bert")))
-
-
 def tiny(encoder_path: str, **options) -> Tagger:
-    defaults = {
-        "max_length": 64,
-        "epochs": 1,
-        "min_steps": 60,
-        "batch_size": 8,
-        "learning_rate": 2e-2,
-        "dtype": "float32",
-        "device": "cpu",
-        "threads": 1,
-    }
+    defaults = OPTIONS | {"max_length": 64}
     return Tagger(encoder=encoder_path, **defaults | options)
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.utils.class_weight import compute_class_weight
-from tiny_encoder import save_bert, save_roberta
+from tiny_encoder import OPTIONS, save_roberta
 from torch import nn
 
 from touchstone.errors import UserError
@@ -28,23 +28,9 @@ needs_minilm = pytest.mark.skipif(
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module")
-def bert(tmp_path_factory):
-    return str(save_bert(tmp_path_factory.mktemp("bert")))
-
-
 def tiny(bert, **options):
     """A classifier that learns a tiny encoder in a second."""
-    defaults = {
-        "max_length": 64,
-        "epochs": 1,
-        "min_steps": 40,
-        "batch_size": 8,
-        "learning_rate": 2e-2,
-        "dtype": "float32",
-        "device": "cpu",
-        "threads": 1,
-    }
+    defaults = OPTIONS | {"max_length": 64, "min_steps": 40}
     return TransformerClassifier(encoder=bert, **defaults | options)
 
 

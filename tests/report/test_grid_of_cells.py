@@ -307,4 +307,4 @@ def test_the_word_none_in_a_table_is_a_category_not_a_missing_value(study):
 @pytest.mark.parametrize(("patient", "unit"), [("p1", "patients"), ("d1", "documents")])
 def test_gold_is_counted_in_what_the_corpus_tells_apart(patient, unit):
     frame = pd.DataFrame({"patient_id": [patient], "doc_id": ["d1"]})
-    assert people.unit_of(frame) == unit
+    assert people.gold_unit(frame) == unit

@@ -188,7 +188,8 @@ def read_parquet(path: str | Path) -> pd.DataFrame:
 
 def contradictory(frame: pd.DataFrame) -> int:
     """Return how many texts stand several times in an example table with different labels."""
-    return int((frame["labels"].map(tuple).groupby(frame["text"]).nunique() > 1).sum())
+    again = frame[frame["text"].duplicated(keep=False)]
+    return int((again["labels"].map(tuple).groupby(again["text"]).nunique() > 1).sum())
 
 
 def sorted_by_label(frame: pd.DataFrame) -> list[str]:

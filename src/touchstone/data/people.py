@@ -53,7 +53,7 @@ def knows_patients(frame: pd.DataFrame) -> bool:
     return bool((frame["patient_id"] != frame["doc_id"]).any())
 
 
-def unit_of(frame: pd.DataFrame) -> str:
+def gold_unit(frame: pd.DataFrame) -> str:
     """Return what gold is counted in: patients, or documents where the corpus knows no patients."""
     return "patients" if knows_patients(frame) else "documents"
 

@@ -154,9 +154,9 @@ class TransformerClassifier(ClassifierMixin, BaseEstimator):
         self.tokenizer_ = load_tokenizer(encoder, self.max_length)
         windows = tokenise(self.tokenizer_, X, self.max_length)
         tell(windows, self.max_length)
-        self.model_: Any = build_seeded(
-            SentenceModel, encoder, self.n_classes, self.random_state
-        ).to(device)
+        self.model_ = build_seeded(SentenceModel, encoder, self.n_classes, self.random_state).to(
+            device
+        )
         criterion = _criterion(
             y, self.kind, self.n_classes, self.class_weight, sample_weight, device
         )

@@ -16,6 +16,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from touchstone.data.people import knows_patients
 from touchstone.evaluate import predictions as read
 from touchstone.evaluate.compare import COLUMNS, compare, compare_auc, holm_over
 from touchstone.evaluate.counts import Counts
@@ -95,7 +96,7 @@ def unit_of(*cells: Cell) -> str:
 def _unit(table: pd.DataFrame) -> str:
     """See `unit_of`. Readers give what has no patient its document's id, and what has no document
     its own."""
-    if (table["patient_id"] != table["doc_id"]).any():
+    if knows_patients(table):
         return "patients"
     one = table.drop_duplicates("example_id")
     alone = one["doc_id"].nunique() == len(one) and len(one) > 1

@@ -353,7 +353,7 @@ def _read(store: Store, run: Run) -> Cell:
     if not uses_llm:
         axes |= {"prompt": "", "llm": ""}
     predictions = reading.predictions(store, run, with_scores=config["task"]["kind"] == "relation")
-    axes |= {"gold": _gold(params, people.unit_of(predictions)), "variant": ""}
+    axes |= {"gold": _gold(params, people.gold_unit(predictions)), "variant": ""}
     leaves = flatten({name: config.get(name) for name in SHARED})
     shared = {key: value for key, value in leaves.items() if not key.startswith(APART)}
     family = digest([shared, run.data.tags.get("touchstone.dataset.test", "")])
@@ -512,7 +512,7 @@ def _missing(store: Store, failed: Iterable[Run], finished: Iterable[Cell]) -> p
     is taken from its name."""
     cells = list(finished)
     known = {_named(cell.axes) for cell in cells}
-    units = {cell.axes["task"]: people.unit_of(cell.predictions) for cell in cells}
+    units = {cell.axes["task"]: people.gold_unit(cell.predictions) for cell in cells}
     rows = {}
     for run in sorted(failed, key=lambda run: run.info.start_time):
         params = run.data.params

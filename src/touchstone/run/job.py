@@ -118,6 +118,7 @@ def _run_cell(
 ) -> float | None:
     started = time.time()
     from touchstone import pipeline, tracking
+    from touchstone.data import people
     from touchstone.evaluate.headline import main_score
     from touchstone.generate.prompts import prompt_of
     from touchstone.llm.secrets import scrub
@@ -160,11 +161,9 @@ def _run_cell(
             restricted=restricted,
             pseudonyms=pseudonyms_of(config.paths.cache) if restricted else None,
         )
-    from touchstone.data import people
-
     score = cell.metrics.get("score", float("nan"))
     result = f"{main_score(config.task.kind).title} {score:.3f}"
-    _tell(config, result, time.time() - started, people.unit_of(cell.predictions))
+    _tell(config, result, time.time() - started, people.gold_unit(cell.predictions))
     sweep.note_run(store, run_id, config.tracking.register)
     return cell.metrics.get(DEV_METRIC)
 
