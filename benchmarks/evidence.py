@@ -194,7 +194,8 @@ def section(folder: Path, out: Path, study: str, sweeps: Sequence[Sequence[str]]
     commands = [f"python run.py -m {' '.join(overrides)} study={study}" for overrides in sweeps]
     commands += [f"touchstone table {study} --sweep all", f"touchstone claims {study} --sweep all"]
     text = (tables / f"{study}_evidence.md").read_text(encoding="utf-8")
-    return "\n".join(["```", *commands, "```", "", text])
+    slow = "<!-- slow: `make evidence` runs all of them, about half an hour -->"
+    return "\n".join([slow, "```sh", *commands, "```", "", text])
 
 
 def write(study: Study, folder: Path) -> list[Path]:

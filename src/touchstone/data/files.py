@@ -142,10 +142,11 @@ def quoted(value: str) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Return the fields of a record as a message may show them; see `quoted`."""
-    names = list(names)
-    strange = any(quoted(name) != name for name in names)
-    return ", ".join(map(quoted, names)) + (
+    """Return the fields of a record as a message may show them: see `quoted`, and at most two
+    words, since the first row of a file without a header is a patient's text."""
+    shown = [quoted(name) if len(name.split()) <= 2 else NOT_SHOWN for name in names]
+    strange = NOT_SHOWN in shown
+    return ", ".join(shown) + (
         "; are these the names of columns, or has the file no header line?" if strange else ""
     )
 
@@ -190,33 +191,46 @@ def text_field(record: Mapping[str, Any], name: str, *, path: Path, line: int, k
     UserError If there is no such field, listing those there are and the override to use, or if it
         is not a string.
     """
-    texts = [other for other, value in record.items() if isinstance(value, str)]
-    value = _field(
-        record,
-        name,
-        path,
-        line,
-        key,
-        max(texts, key=lambda other: len(record[other]), default="FIELD"),
-    )
+    value = _field(record, name, path, line, key)
     if isinstance(value, str):
         return value
     raise UserError(f'{path}, line {line}: field "{name}" must be a string, not {_kind(value)}')
 
 
-def _like(record: Mapping[str, Any], key: str) -> str:
-    """Return the field that looks most like what a key names (`corpus.gold.doc_field`): for a
-    document one of a document or note, for a patient one of a patient; else FIELD."""
-    roles = {"patient": ("patient", "subject", "pid"), "doc": ("doc", "note", "text", "file")}
-    own = "patient" if "patient" in key else "doc"
-    other = "doc" if own == "patient" else "patient"
-    names = [name for name in record if name.lower().endswith("id")]
+DOCUMENT = ("doc", "note", "report", "file", "text")
+ROLES = {
+    "patient_field": ("patient", "subject", "person", "mrn", "pid"),
+    "doc_field": DOCUMENT,
+    "id_field": DOCUMENT,
+    "labels_field": ("label", "class", "categor", "annotation", "target"),
+}
 
-    def of(role: str) -> list[str]:
-        return [name for name in names if any(word in name.lower() for word in roles[role])]
 
-    likely = of(own) or [name for name in names if name not in of(other)]
-    return likely[0] if likely else "FIELD"
+def likely_field(record: Mapping[str, Any], key: str) -> str:
+    """Return the field of a record that a key (`corpus.gold.doc_field`) most likely means, for a
+    message; FIELD where none looks like it, or where showing the name could show a text."""
+    role = key.rpartition(".")[2]
+    likely = next((name for name in _candidates(record, role)), "FIELD")
+    return likely if quoted(likely) == likely else "FIELD"
+
+
+def _candidates(record: Mapping[str, Any], role: str) -> list[str]:
+    """Return the fields that could play a role (`doc_field`), the likeliest first: for an id those
+    of the role's words that end in "id", other ids, then short fields of the role's words."""
+    if role not in ROLES:
+        texts = [name for name, value in record.items() if isinstance(value, str)]
+        return sorted(texts, key=lambda name: -len(record[name])) if role == "text_field" else []
+    own = _named(record, ROLES[role])
+    if role == "labels_field":
+        return own
+    other = _named(record, DOCUMENT if role == "patient_field" else ROLES["patient_field"])
+    ids = [name for name in record if name.lower().endswith("id") and name not in other]
+    short = [name for name in own if len(str(record[name])) <= LONGEST_ID]
+    return [*(name for name in ids if name in own), *ids, *short]
+
+
+def _named(names: Iterable[str], words: Iterable[str]) -> list[str]:
+    return [name for name in names if any(word in name.lower() for word in words)]
 
 
 def id_field(record: Mapping[str, Any], name: str, *, path: Path, line: int, key: str) -> str:
@@ -228,14 +242,7 @@ def id_field(record: Mapping[str, Any], name: str, *, path: Path, line: int, key
         of several lines, as only a text is: ids stand in every table, also where the text of a
         restricted corpus does not.
     """
-    value = _field(
-        record,
-        name,
-        path,
-        line,
-        key,
-        _like(record, key),
-    )
+    value = _field(record, name, path, line, key)
     if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
         raise UserError(
             f'{path}, line {line}: field "{name}" must be a name or a whole number, not '
@@ -249,15 +256,12 @@ def id_field(record: Mapping[str, Any], name: str, *, path: Path, line: int, key
     return str(value)
 
 
-def _field(
-    record: Mapping[str, Any], name: str, path: Path, line: int, key: str, likely: str
-) -> Any:
+def _field(record: Mapping[str, Any], name: str, path: Path, line: int, key: str) -> Any:
     if name in record:
         return record[name]
-    likely = likely if quoted(likely) == likely else "FIELD"
     raise UserError(
         f'{path}, line {line}: no field "{name}" (fields: {listed(record)}). Name the one to '
-        f"read: {key}={likely}"
+        f"read: {key}={likely_field(record, key)}"
     )
 
 

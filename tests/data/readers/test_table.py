@@ -89,10 +89,12 @@ def test_a_label_that_differs_in_case_is_told_with_the_one_that_is_meant():
     "name", ["label_case.csv", "pid_case.jsonl", "contradicting_duplicates.jsonl"]
 )
 def test_a_missing_field_is_told_with_the_one_that_looks_like_it(name):
-    """The document's, not the patient's, which stands first."""
+    """The document's, not the patient's, which stands first; the demo corpus names `note_id`."""
     with pytest.raises(UserError, match=r"corpus\.gold\.doc_field=doc_id"):
         sentences_jsonl.read(
-            GoldFiles(reader="sentences_jsonl", path=str(CASES / name)), alzheimer(), None
+            GoldFiles(reader="sentences_jsonl", path=str(CASES / name), doc_field="note_id"),
+            alzheimer(),
+            None,
         )
 
 

@@ -21,7 +21,7 @@ import pandas as pd
 from touchstone.data import parts
 from touchstone.data.annotated import patient_of
 from touchstone.data.examples import examples
-from touchstone.data.files import listed, quoted
+from touchstone.data.files import likely_field, listed, quoted
 from touchstone.data.ids import Ids
 from touchstone.data.labels import categories_of, category_of, labels_in, words_of
 from touchstone.data.tables import Look, records
@@ -143,26 +143,12 @@ def _named(
 ) -> Any:
     if name in record:
         return record[name]
-    texts = [other for other, value in record.items() if isinstance(value, str)]
-    likely = max(texts, key=lambda other: len(record[other]), default="FIELD")
-    if "text" not in key:
-        likely = next((other for other in record if _alike(other, key)), "FIELD")
-    likely = likely if quoted(likely) == likely else "FIELD"
     alone = look is not None and look.kind == "csv" and len(record) == 1
     hint = f". Another separator: {KEY}separator=';'" if alone else ""
     raise UserError(
         f'{where}: no field "{name}" (fields: {listed(record)}). '
-        f"Name the one to read: {key}={likely}{hint}"
+        f"Name the one to read: {key}={likely_field(record, key)}{hint}"
     )
-
-
-def _alike(column: str, key: str) -> bool:
-    known = {
-        "patient_field": ("patient", "subject", "person", "mrn", "pid"),
-        "doc_field": ("doc", "note", "report", "id"),
-        "labels_field": ("label", "class", "category", "categories", "annotation", "target"),
-    }
-    return any(word in column.lower() for word in known.get(key.rpartition(".")[2], ()))
 
 
 def _id(
