@@ -197,7 +197,7 @@ def text_field(record: Mapping[str, Any], name: str, *, path: Path, line: int, k
     raise UserError(f'{path}, line {line}: field "{name}" must be a string, not {_kind(value)}')
 
 
-DOCUMENT = ("doc", "note", "report", "file", "text")
+DOCUMENT = ("doc", "note", "report", "file")
 ROLES = {
     "patient_field": ("patient", "subject", "person", "mrn", "pid"),
     "doc_field": DOCUMENT,
