@@ -20,6 +20,7 @@ UNDOCUMENTED = (
     "hydra.core.utils",
     "mlflow.data.dataset_source_registry",
     "mlflow.store",
+    "mlflow.tracing.client",
     "mlflow.tracing.constant",
     "mlflow.utils",
 )

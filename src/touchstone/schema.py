@@ -490,6 +490,9 @@ class TrackingConfig:
     experiment: str = "two_directions"
     log_models: bool = True
     log_restricted_text: bool = False
+    # LLM requests as traces: the first 20 of a generation and all that failed; never of a
+    # restricted corpus
+    traces: bool = True
     # name in the model registry of a sweep's best cell, by test/score; null: none is registered
     register: Optional[str] = None
 

@@ -37,9 +37,11 @@ import mlflow
 import pandas as pd
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Metric, Param, Run, RunTag, Span
+from mlflow.entities.model_registry import PromptVersion
 from mlflow.exceptions import MlflowException
 from mlflow.store.entities import PagedList
+from mlflow.tracing.client import TracingClient
 from requests.exceptions import RequestException
 from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
@@ -112,6 +114,17 @@ class Client(MlflowClient):
     def register_prompt(self, *args: Any, **kwargs: Any) -> Any:
         return _repeated(super().register_prompt, *args, **kwargs)
 
+    def log_spans(self, experiment_id: str, spans: Sequence[Span]) -> None:
+        """Write spans of any number of traces at once; their root spans make the traces."""
+        _repeated(TracingClient(self.tracking_uri).log_spans, experiment_id, list(spans))
+
+    def link_prompts(self, trace_id: str, prompts: Sequence[Mapping[str, str]]) -> None:
+        """Let the pages of prompts, {"name", "version"} each, list a trace: in one write, where
+        `link_prompt_versions_to_trace` reads the trace and sets its tag, too."""
+        versions = [PromptVersion(one["name"], int(one["version"]), "") for one in prompts]
+        store = TracingClient(self.tracking_uri).store
+        _repeated(store.link_prompts_to_trace, trace_id, versions)
+
 
 def _repeated(write: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Return what a write returns, after up to `RACES` more tries where another process wrote the
@@ -131,7 +144,7 @@ class Store:
     """An opened tracking store: client, URI, the experiment's id, name and artefact location, and
     the local folder for locks."""
 
-    client: MlflowClient
+    client: Client
     uri: str
     experiment_id: str
     experiment: str
@@ -170,8 +183,8 @@ def open_store(uri: str | None, experiment: str, folder: str | Path) -> Store:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(str(folder / "store.lock")):
-            if embedded:
-                create(folder / "mlflow.db")
+            if embedded or (uri.startswith("sqlite") and path_of_sqlite(uri).is_absolute()):
+                create(path_of_sqlite(uri))
             mlflow.set_tracking_uri(uri)
             client = Client(tracking_uri=uri)
             found = client.get_experiment_by_name(experiment)
@@ -227,13 +240,23 @@ def _tell_of_a_silent_database(uri: str | None) -> None:
 
 
 def create(database: Path) -> None:
-    """Make an empty database where there is none: aside, then renamed."""
+    """Make an empty database where there is none: aside, then renamed.
+
+    MLflow's own experiment `Default` keeps its artefacts beside the database, too: MLflow would let
+    it point to ./mlruns of whatever folder this was called in.
+    """
     if database.exists():
         return
+    database.parent.mkdir(parents=True, exist_ok=True)
     aside = database.with_name("new-mlflow.db")
     for left in database.parent.glob("new-mlflow.db*"):
         left.unlink()
     MlflowClient(tracking_uri=sqlite_uri(aside)).search_experiments(max_results=1)
+    with closing(sqlite3.connect(aside)) as made, made:
+        made.execute(
+            "UPDATE experiments SET artifact_location = ? WHERE name = 'Default'",
+            [uri_of(database.parent / "artifacts" / "Default")],
+        )
     aside.replace(database)
 
 

@@ -1,5 +1,6 @@
 """The gold/silver/bronze grid as a user runs it: run.py, the tracking store, the UI."""
 
+import getpass
 import json
 import re
 import shutil
@@ -156,6 +157,39 @@ def test_prompts_are_in_the_registry_once_and_linked(sweep):
         "guideline.sentences.system",
     } <= names
     assert len(store.client.search_prompt_versions("guideline.sentences.system")) == 1
+
+
+def test_llm_requests_are_traces_on_the_run_of_their_generation(sweep):
+    _, _, store = sweep
+    for found in runs(store, "generation"):
+        traces = store.client.search_traces(
+            locations=[store.experiment_id], run_id=found.info.run_id, max_results=500
+        )
+        assert len(traces) >= 20
+        for trace in traces:
+            ask = next(span for span in trace.data.spans if span.span_type == "CHAT_MODEL")
+            assert ask.inputs["messages"] and ask.outputs["choices"][0]["message"]["content"]
+            links = {one["name"] for one in json.loads(trace.info.tags["mlflow.linkedPrompts"])}
+            assert "guideline.sentences.system" in links and len(links) == 2
+
+
+def test_runs_say_who_made_them_with_what_and_of_which_commit(sweep):
+    _, _, store = sweep
+    commit = json.loads(artifact(store, cells(store)["gold"], "git.json").read_text())["commit"]
+    for kind in ("sweep", "cell", "generation"):
+        for found in runs(store, kind):
+            tags = found.data.tags
+            assert tags["mlflow.user"] == getpass.getuser()
+            assert tags["mlflow.source.name"] == "run.py"
+            assert tags["mlflow.source.type"] == "LOCAL"
+            assert tags.get("mlflow.source.git.commit") == commit
+
+
+def test_the_experiment_default_keeps_its_files_in_the_store(sweep):
+    folder, _, store = sweep
+    default = store.client.get_experiment_by_name("Default")
+    assert default.artifact_location == (folder / "mlflow" / "artifacts" / "Default").as_uri()
+    assert not list(folder.rglob("mlruns"))
 
 
 def test_the_model_can_be_loaded_and_asked(sweep):

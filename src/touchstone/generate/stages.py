@@ -47,11 +47,12 @@ from touchstone.generate.prompts import Prompt
 from touchstone.generate.shots import mixed, shots
 from touchstone.llm import budget, recording
 from touchstone.llm.ask import Answers, ask
+from touchstone.llm.exchanges import Exchange, as_json, from_json, sampled
 from touchstone.llm.protocol import Request
 from touchstone.llm.usage import Usage, total_usage
 from touchstone.schema import GenerationConfig, LLMConfig
 
-VERSION = 1
+VERSION = 2
 # family of tasks -> the module that reads labels off sentences, and the one that has sentences
 # written
 DATA_TO_LABEL: Mapping[str, ModuleType] = {
@@ -80,6 +81,8 @@ class Generated:
     warnings : e.g. that the served model changed under way.
     messages : the first request's messages, as an example of the prompt.
     reused : whether the stage came from the cache.
+    exchanges : a sample of its requests with what came of them (llm/exchanges.py); none of a
+        restricted corpus.
     """
 
     stage: str
@@ -89,6 +92,7 @@ class Generated:
     warnings: tuple[str, ...]
     messages: tuple[Mapping[str, str], ...]
     reused: bool
+    exchanges: tuple[Exchange, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -383,7 +387,14 @@ def _stage(
         )
         first = built[0].messages if built else ()
         return Generated(
-            stage, made, answers.quarantine, answers.usage, tuple(answers.warnings), first, False
+            stage,
+            made,
+            answers.quarantine,
+            answers.usage,
+            tuple(answers.warnings),
+            first,
+            False,
+            () if setting.restricted else answers.exchanges,
         )
 
     generated, reused = cached(
@@ -431,6 +442,7 @@ def _joined(parts: Sequence[Generated]) -> Generated:
         tuple(dict.fromkeys(warnings)),
         first.messages,
         all(part.reused for part in parts),
+        sampled(one for part in parts for one in part.exchanges),
     )
 
 
@@ -456,6 +468,7 @@ def _save(generated: Generated, folder: Path) -> None:
         "warnings": list(generated.warnings),
         "messages": [dict(message) for message in generated.messages],
     }
+    (folder / "exchanges.json").write_text(as_json(generated.exchanges), encoding="utf-8")
     (folder / "generated.json").write_text(json.dumps(described, ensure_ascii=False))
 
 
@@ -480,4 +493,5 @@ def _load(folder: Path) -> Generated:
         tuple(described["warnings"]),
         tuple(described["messages"]),
         False,
+        from_json((folder / "exchanges.json").read_text(encoding="utf-8")),
     )

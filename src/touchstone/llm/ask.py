@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from touchstone.llm import answers, budget, guard, recording, unanswered
+from touchstone.llm.exchanges import FIRST, Exchange, attempt, plain, sampled
 from touchstone.llm.protocol import Obtained, ParseError, Request, Response, normal_endpoint
 from touchstone.llm.store import Store
 from touchstone.llm.usage import Usage, usage_of
@@ -49,6 +50,8 @@ class Answers:
         nothing.
     keys : of every response used, first answers that were asked again included: what a recording
         needs to replay the call.
+    exchanges : a sample of requests with what came of them, see exchanges.py; none of restricted
+        requests.
     """
 
     values: list[Any]
@@ -57,6 +60,7 @@ class Answers:
     usage: Usage
     warnings: list[str] = field(default_factory=list)
     keys: tuple[str, ...] = ()
+    exchanges: tuple[Exchange, ...] = ()
 
 
 def ask(
@@ -104,6 +108,7 @@ def ask(
         second = _obtain(asked_again, llm, store, progress, None)
         unanswered.settle(asked, first, asked_again, second, llm, store, corpus)
     responses = [first.responses.get(key) for key in keys]
+    first_reasons = dict(reasons)
     reasons |= {i: first.failed[key] for i, key in enumerate(keys) if key in first.failed}
     for index, request in again.items():
         response = second.responses.get(keys_again[index])
@@ -143,7 +148,39 @@ def ask(
         usage_of(asked | asked_again, first, second, llm),
         warnings,
         tuple(dict.fromkeys([*first.responses, *second.responses])),
+        _exchanges(
+            requests, keys, first, first_reasons, again, keys_again, second, reasons, values
+        ),
     )
+
+
+def _exchanges(
+    requests: Sequence[Request],
+    keys: Sequence[str],
+    first: Obtained,
+    first_reasons: Mapping[int, str],
+    again: Mapping[int, Request],
+    keys_again: Mapping[int, str],
+    second: Obtained,
+    reasons: Mapping[int, str],
+    values: Sequence[Any],
+) -> tuple[Exchange, ...]:
+    """Return a sample of the requests with what came of them, see `exchanges.sampled`."""
+    chosen: list[Exchange] = []
+    for index, (request, key) in enumerate(zip(requests, keys, strict=True)):
+        failed = index in reasons or index in again
+        if request.restricted or not (failed or index < FIRST):
+            continue
+        why = first_reasons.get(index) or first.failed.get(key, "")
+        attempts = [attempt(request, first.responses.get(key), why)]
+        if index in again:
+            key_again = keys_again[index]
+            response = second.responses.get(key_again)
+            why = reasons.get(index, "") if response else second.failed.get(key_again, "")
+            attempts.append(attempt(again[index], response, why))
+        value = None if index in reasons else plain(values[index])
+        chosen.append(Exchange(key, request.stage, dict(request.params), tuple(attempts), value))
+    return sampled(chosen)
 
 
 def _obtain(

@@ -5,18 +5,17 @@ Logged with every run and compared when one is made again. Does not name cells (
 
 from __future__ import annotations
 
+import getpass
 import os
 import platform
 import subprocess
 import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from touchstone.commands import program
 from touchstone.digest import digest, digest_file
-
-if TYPE_CHECKING:
-    pass
 
 
 @lru_cache(maxsize=1)
@@ -54,6 +53,22 @@ def git_state() -> dict[str, Any]:
         "diff": digest(changes) if changes else None,
         "code": code_digest(),
     }
+
+
+def standard_tags() -> dict[str, str]:
+    """Return the tags by which MLflow's pages show who made a run, with what, and of which commit;
+    what is not known is left out."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        user = ""
+    tags = {
+        "mlflow.user": user,
+        "mlflow.source.name": program().removeprefix("python "),
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": git_state()["commit"] or "",
+    }
+    return {name: value for name, value in tags.items() if value}
 
 
 def _name_and_version(dist_info: Path) -> str:

@@ -26,7 +26,7 @@ from touchstone.foreign_text import clean_log_lines
 from touchstone.llm.secrets import refuse_secrets
 from touchstone.plugins import OWN_CODE
 from touchstone.run import live, places
-from touchstone.run.environment import environment, git_state
+from touchstone.run.environment import environment, git_state, standard_tags
 from touchstone.run.fast import as_yaml
 from touchstone.run.identity import cell_key, params
 from touchstone.run.names import cell_name, run_name
@@ -156,6 +156,7 @@ def _run_cell(
             else None,
             with_text=not restricted or config.tracking.log_restricted_text,
             with_model=config.tracking.log_models,
+            with_traces=config.tracking.traces,
             kind=config.task.kind,
             taxonomy=taxonomy_of(config.taxonomy),
             restricted=restricted,
@@ -249,6 +250,7 @@ def _launched(parent: Parent | None) -> dict[str, str]:
     from touchstone import tracking
 
     return {
+        **standard_tags(),
         tracking.COMMAND: command(),
         **({tracking.LAUNCH: str(parent.launch)} if parent else {}),
     }

@@ -27,8 +27,10 @@ from touchstone.llm.usage import Usage
 from touchstone.pipeline import Cell
 from touchstone.pseudonyms import NOT_SHOWN, Pseudonyms
 from touchstone.run import inputs
+from touchstone.run.environment import standard_tags
 from touchstone.run.logged_models import log_model
 from touchstone.run.served import Served
+from touchstone.run.traces import log_traces
 from touchstone.svg import confusion_svg
 from touchstone.taxonomy import Taxonomy
 from touchstone.tracking import (
@@ -67,6 +69,7 @@ def log_cell(
     prompt: Prompt | None,
     with_text: bool,
     with_model: bool,
+    with_traces: bool = True,
     kind: str = "",
     taxonomy: Taxonomy | None = None,
     restricted: bool,
@@ -82,6 +85,7 @@ def log_cell(
     pseudonyms : the key of those digests; None only with_text.
     with_model : whether the classifier is logged; never without with_text, since a vocabulary is
         text.
+    with_traces : whether the LLM's requests are logged as traces, see traces.py.
     kind, taxonomy : of the task; what the model predicts is named by them.
     restricted : a note on the run.
     """
@@ -120,6 +124,7 @@ def log_cell(
             generated,
             with_text=with_text,
             prompt=prompt,
+            with_traces=with_traces,
             restricted=restricted,
             pseudonyms=pseudonyms,
         )
@@ -175,6 +180,7 @@ def log_generation(
     *,
     with_text: bool,
     prompt: Prompt | None,
+    with_traces: bool = True,
     restricted: bool,
     pseudonyms: Pseudonyms | None,
 ) -> str:
@@ -201,7 +207,7 @@ def log_generation(
             f"{made.provenance['stage']}|{made.provenance['prompt']}|{made.provenance['model']}"[
                 :60
             ],
-            tags={KIND: "generation", "touchstone.dataset": made.digest},
+            tags=standard_tags() | {KIND: "generation", "touchstone.dataset": made.digest},
             params={"dataset": made.name, "digest": made.digest, **provenance},
         )
         with failing_clearly(store, run_id, restricted), artifact_folder(store, run_id) as folder:
@@ -233,6 +239,9 @@ def log_generation(
                 run_id,
                 [inputs.described(made, "generated", _uri(store, run_id, "examples.parquet"))],
             )
+            if with_traces and not restricted and generated.exchanges:
+                linked = json.loads(links.get(TraceTagKey.LINKED_PROMPTS, "[]"))
+                log_traces(store, run_id, generated.exchanges, linked)
             end_run(store, run_id, "FINISHED")
         return _generations.setdefault(place, run_id)
 

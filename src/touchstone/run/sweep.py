@@ -97,7 +97,7 @@ class SweepCallback(Callback):
 def _begin(config: DictConfig) -> None:
     from touchstone import tracking
     from touchstone.run import sweep_store
-    from touchstone.run.environment import code_digest
+    from touchstone.run.environment import code_digest, standard_tags
 
     if config.tracking.register and not config.tracking.log_models:
         raise UserError(
@@ -124,7 +124,7 @@ def _begin(config: DictConfig) -> None:
         run_id is None
     ):  # with all its tags at once: killed right after this, it can be found and continued
         launch = 1
-        tags |= {
+        tags |= standard_tags() | {
             tracking.KIND: "sweep",
             tracking.SWEEP: key,
             tracking.STUDY: config.study,
