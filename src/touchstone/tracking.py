@@ -121,7 +121,10 @@ class Client(MlflowClient):
     def link_prompts(self, trace_id: str, prompts: Sequence[Mapping[str, str]]) -> None:
         """Let the pages of prompts, {"name", "version"} each, list a trace: in one write, where
         `link_prompt_versions_to_trace` reads the trace and sets its tag, too."""
-        versions = [PromptVersion(one["name"], int(one["version"]), "") for one in prompts]
+        versions = [
+            PromptVersion(one["name"], int(one["version"]), "")  # type: ignore[abstract]
+            for one in prompts
+        ]
         store = TracingClient(self.tracking_uri).store
         _repeated(store.link_prompts_to_trace, trace_id, versions)
 
