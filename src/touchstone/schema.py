@@ -78,13 +78,15 @@ class GoldFiles:
     separator: Optional[str] = None  # table: of the columns
     encoding: Optional[str] = None  # table: utf-8, utf-16, cp1252, ...
     # what its words and marks mean
-    # word or code of the file -> category, or none (left out); "*": every other word
+    # word or code of the file -> category, or none (left out); "*": every other word; with
+    # relations also type of entity -> mark
     label_map: Dict[str, str] = field(default_factory=dict)
     label_separator: Optional[str] = None  # table: between the labels of a cell; null: , ; | or tab
     # table: columns of 0 and 1, one a label, in place of labels_field
     label_columns: List[str] = field(default_factory=list)
-    # labels: a sentence has the categories of its mentions
-    spans_as: str = key("spans", one_of(("spans", "labels")))
+    # labels: a sentence has the categories of its mentions; relations: each pair of entities in a
+    # sentence is an example, the two masked by the taxonomy's marks
+    spans_as: str = key("spans", one_of(("spans", "labels", "relations")))
     # of mentions, that make a type of their own: [Negation] -> Disease/Negation
     attributes: List[str] = field(default_factory=list)
     # true: texts are cut into sentences; false: each is one example; null: as usual

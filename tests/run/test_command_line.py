@@ -57,6 +57,7 @@ def test_help_lists_every_axis_of_the_grid(tmp_path):
         ),
         ("mixture=gold,silver", "several values make a sweep; add -m"),
         ("nope=3", 'nope=3: no key "nope"'),
+        ("corpus.gold.label_map={Fall: falls}", "are added: '+corpus.gold.label_map={...}'"),
         (
             "+task.gold_patientz=3",
             '+task.gold_patientz: no key "gold_patientz". Did you mean gold_patients?',

@@ -159,6 +159,7 @@ def _majority(votes: Sequence[Vote]) -> tuple[Document, bool]:
     mentions: Counter[Mention] = Counter(
         mention for vote in votes for mention in set(vote.document.mentions)
     )
+    relations = Counter(one for vote in votes for one in set(vote.document.relations))
     half = len(votes) / 2
     document = replace(
         votes[0].document,
@@ -169,6 +170,13 @@ def _majority(votes: Sequence[Vote]) -> tuple[Document, bool]:
                 key=lambda one: (one.start, one.end, one.type),
             )
         ),
+        relations=tuple(
+            sorted(
+                (relation for relation, count in relations.items() if count > half),
+                key=lambda one: (one.firsts, one.seconds, one.type),
+            )
+        ),
     )
-    tied = any(count == half for count in (*labels.values(), *mentions.values()))
+    counts = (*labels.values(), *mentions.values(), *relations.values())
+    tied = any(count == half for count in counts)
     return document, tied

@@ -77,7 +77,7 @@ def splits_of(
         raise UserError(
             f"{path}: has {', '.join(map(str, files))}, and no train and test. Take one part, "
             "which "
-            "is then split: corpus.gold.options={splits: [train]}"
+            "is then split: +corpus.gold.options={splits: [train]}"
         )
     return out
 
@@ -157,6 +157,6 @@ def _downloaded(name: str, options: Mapping[str, Any]) -> Path:
     if not config and len(configs) > 1:
         raise UserError(
             f"{name}: has several configurations ({', '.join(sorted(configs))}). Name one: "
-            "corpus.gold.options={config: NAME}"
+            "+corpus.gold.options={config: NAME}"
         )
     return folder / config if config else folder

@@ -105,6 +105,7 @@ def read_gold(
         return frame, counted
 
     (frame, counted), reused = cached(cache, "gold", key, GOLD_VERSION, compute, _save, _load)
+    _check_units(corpus.gold, task, frame)
     frame, left_out = _apart(corpus, frame)
     log.info("gold: %d sentences %s", len(frame), "reused" if reused else "read and split")
     for split in ("train", "test"):
@@ -130,6 +131,21 @@ def read_gold(
         )
     told = {"overlap": corpus.overlap, "left_out_of_training": left_out} if left_out else {}
     return Gold(frame, split_table(frame, task.split_seed), {"files": digests, **counted, **told})
+
+
+def _check_units(gold: GoldFiles, task: TaskConfig, frame: pd.DataFrame) -> None:
+    """Raise a UserError where the task learns from pairs of entities and the gold has none, or the
+    other way round; every sentence would count as `none`."""
+    if task.kind == "relation" and frame["spans"].map(bool).any():
+        raise UserError(
+            f"task.kind=relation learns from pairs of entities, and corpus.gold.spans_as="
+            f"{gold.spans_as} reads entities alone. Write corpus.gold.spans_as=relations"
+        )
+    if task.kind == "ner" and gold.spans_as != "spans":
+        raise UserError(
+            f"task.kind=ner learns from entities, and corpus.gold.spans_as={gold.spans_as} makes "
+            "labels of them. Write corpus.gold.spans_as=spans"
+        )
 
 
 def with_subgroups(gold: GoldFiles, task: TaskConfig) -> GoldFiles:

@@ -23,6 +23,7 @@ from touchstone.data.examples import contradictory
 from touchstone.data.files import find, quoted
 from touchstone.data.ids import form
 from touchstone.data.labels import hearing
+from touchstone.data.pairs import MARK
 from touchstone.data.people import knows_patients
 from touchstone.data.recognise import recognised
 from touchstone.errors import UserError
@@ -55,6 +56,8 @@ class Inspection:
     @property
     def kind(self) -> str:
         """The kind of task that the labels allow."""
+        if self.files.spans_as == "relations":
+            return "relation"
         if self.frame["spans"].map(bool).any():
             return "ner"
         several = self.frame["labels"].map(len).max() > 1
@@ -86,7 +89,18 @@ def inspect(path: str | Path, **keys: Any) -> Inspection:
     taxonomy = _taxonomy(list(dict.fromkeys(words.values())) or [ALONE])
     files.label_map = {word: one for word, one in words.items() if word != one} | files.label_map
     frame, counted = readers.read_gold_files(files, taxonomy, None)
-    return Inspection(files, words, frame, counted, tuple(oddities(frame)))
+    odd = [*oddities(frame), *_unread(files, counted)]
+    return Inspection(files, words, frame, counted, tuple(odd))
+
+
+def _unread(files: GoldFiles, counted: dict[str, Any]) -> list[str]:
+    """Return that a file holds relations, where they are not read."""
+    relations = counted.get("relations", 0) or counted.get("links", 0)
+    if not relations or files.spans_as == "relations":
+        return []
+    return [
+        f"{relations} relations between entities, not read; a task of relations: spans_as=relations"
+    ]
 
 
 def identifier(word: str) -> str:
@@ -160,6 +174,8 @@ def task_yaml(found: Inspection, name: str) -> str:
     groups = {"corpus": name, "taxonomy": name}
     if found.kind == "ner":
         groups |= {"generation": "ner", "classifier": "tagger"}
+    elif found.kind == "relation":
+        groups |= {"generation": "relation", "classifier": "tfidf_words_logreg"}
     defaults = "".join(
         f"  - override /{group}@_global_.{group}: {value}\n" for group, value in groups.items()
     )
@@ -173,7 +189,11 @@ def taxonomy_yaml(found: Inspection, name: str) -> str:
         {"id": one, "name": word, "counts": f"to be written: what counts as {word}"}
         for word, one in found.words.items()
     ]
-    taxonomy = {"name": name, "version": 1, "title": "to be written", "categories": categories}
+    taxonomy: dict[str, Any] = {"name": name, "version": 1, "title": "to be written"}
+    if found.kind == "relation":
+        both = Counter(tuple(sorted(MARK.findall(text))) for text in found.frame["text"])
+        taxonomy["marks"] = list(both.most_common(1)[0][0])  # the two types that are paired
+    taxonomy["categories"] = categories
     return (
         f"# touchstone run taxonomy={name}\n# The annotation guideline as data: prompts show the "
         "LLM "

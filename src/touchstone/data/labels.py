@@ -35,6 +35,11 @@ def hearing() -> Iterator[dict[str, None]]:
         _heard.reset(token)
 
 
+def only_heard() -> bool:
+    """Return whether words are being collected, so that none is a category yet."""
+    return _heard.get() is not None
+
+
 def words_of(
     taxonomy: Taxonomy, label_map: Mapping[str, str], key: str = "corpus.gold."
 ) -> dict[str, str]:
@@ -73,7 +78,7 @@ def category_of(word: str, words: Mapping[str, str], where: str) -> str:
         choices = sorted({*words.values(), NONE} - {REST})
         raise UserError(
             f"{where}: {no_such('category', quoted(word), choices)}. "
-            "Another word for one: corpus.gold.label_map={WORD: CATEGORY}; none leaves it out"
+            "Another word for one: +corpus.gold.label_map={WORD: CATEGORY}; none leaves it out"
         )
     return found
 

@@ -12,6 +12,7 @@ from typing import Any
 from touchstone.data.annotated import Document, Mention
 from touchstone.data.files import listed
 from touchstone.data.ids import Ids
+from touchstone.data.pairs import Relation
 from touchstone.data.parts import Part
 from touchstone.errors import UserError
 from touchstone.schema import GoldFiles
@@ -61,7 +62,10 @@ def named(record: Mapping[str, Any], name: str, key: str, where: str) -> Any:
 
 
 def with_annotations(
-    found: Document, labels: tuple[str, ...], mentions: tuple[Mention, ...]
+    found: Document,
+    labels: tuple[str, ...],
+    mentions: tuple[Mention, ...],
+    relations: tuple[Relation, ...] = (),
 ) -> Document:
     """Return a document with what one annotator said of it."""
-    return replace(found, labels=labels, mentions=mentions)
+    return replace(found, labels=labels, mentions=mentions, relations=relations)

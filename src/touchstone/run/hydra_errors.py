@@ -198,6 +198,8 @@ def _explain_hydra(
                 if others
                 else ""
             )
+            if any(argument.startswith(f"{parent}={{") for argument in arguments):
+                way_out = f"; names of one's own are added: '+{parent}={{...}}'"
             return f'{typed}: no key "{found[1]}" below {parent}{way_out}'
     if told := _explain_composing(text):
         return told

@@ -1,24 +1,32 @@
 """Read brat stand-off: a folder of NAME.txt with NAME.ann beside it.
 
 Entities (`T`, also in parts) are mentions, attributes (`A`, such as Negation) stand with them,
-relations (`R`) and events are counted: with `spans_as: labels` a relation gives its type as a label
-to the sentence in which its first argument begins. Strict: a line of no known kind, an annotation
-whose text is not at its place, a note without its .ann are errors. A byte order mark and Windows
-line ends do no harm. Source: brat's description of its stand-off format.
+relations (`R`) are relations with `spans_as: relations`; with `labels` a relation gives its type as
+a label to the sentence in which its first argument begins. Events are counted. Strict: a line of no
+known kind, an annotation whose text is not at its place, a note without its .ann are errors. A byte
+order mark and Windows line ends do no harm. Source: brat's description of its stand-off format.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from touchstone.data import annotated, parts
-from touchstone.data.annotated import Annotation, Document, mentions_of, table_of
+from touchstone.data.annotated import (
+    Annotation,
+    Document,
+    mentions_of,
+    relations_between,
+    table_of,
+)
 from touchstone.data.offsets import Place
+from touchstone.data.pairs import Link
 from touchstone.data.tables import decoded
 from touchstone.errors import UserError
 from touchstone.schema import GoldFiles
@@ -27,7 +35,7 @@ from touchstone.taxonomy import Taxonomy
 KEYS = (*parts.KEYS, *annotated.KEYS)
 ENTITY = re.compile(r"(T\S+)\t(\S+) (\d+ \d+(?:;\d+ \d+)*)\t(.*)")
 ATTRIBUTE = re.compile(r"[AM]\S+\t(\S+) (\S+)(?: (.+))?")
-RELATION = re.compile(r"R\S+\t(\S+) \S+?:(\S+) \S+?:(\S+)\s*")
+RELATION = re.compile(r"(R\S+)\t(\S+) \S+?:(\S+) \S+?:(\S+)\s*")
 
 
 def read(
@@ -60,7 +68,7 @@ def read(
             texts.append((path, decoded(path)[0], _annotations(note, files, counted)))
         if not texts:
             raise UserError(f"{part.path}: no .txt files in this folder")
-        for path, text, found in texts:
+        for path, text, (found, links) in texts:
             name = str(path.relative_to(part.path).with_suffix(""))
             mentions = mentions_of(
                 [(name, text, found)], path=path.with_suffix(".ann"), given=files.offsets
@@ -73,17 +81,22 @@ def read(
                     split=part.split,
                     origin=part.origin,
                     where=str(path.with_suffix(".ann")),
+                    relations=relations_between(
+                        found, mentions, links, str(path.with_suffix(".ann"))
+                    ),
                 )
             )
     frame, summary = table_of(documents, files, taxonomy, segmented=True)
     return frame, summary | dict(counted)
 
 
-def _annotations(path: Path, files: GoldFiles, counted: Counter[str]) -> list[Annotation]:
-    """Return the annotations of one .ann file."""
+def _annotations(
+    path: Path, files: GoldFiles, counted: Counter[str]
+) -> tuple[list[Annotation], list[Link]]:
+    """Return the annotations of one .ann file, and the relations between them."""
     entities: dict[str, tuple[str, tuple[Place, ...]]] = {}
     attributes: dict[str, list[str]] = {}
-    relations: list[tuple[str, str]] = []
+    relations: list[tuple[str, Link]] = []
     text, _ = decoded(path)
     for number, line in enumerate(text.split("\n"), start=1):
         line = line.rstrip("\r")
@@ -98,7 +111,7 @@ def _annotations(path: Path, files: GoldFiles, counted: Counter[str]) -> list[An
             attributes.setdefault(target, []).append(f"{kind}={value}" if value else kind)
         elif match := RELATION.fullmatch(line):
             counted["relations"] += 1
-            relations.append((match[1], match[2]))
+            relations.append((match[1], Link(match[2], match[3], match[4])))
         elif line[0] == "E" and "\t" in line:
             counted["events"] += 1
         else:
@@ -109,15 +122,21 @@ def _annotations(path: Path, files: GoldFiles, counted: Counter[str]) -> list[An
     if lost:
         raise UserError(f"{path}: an attribute of {lost[0]}, which the file does not have")
     found = [
-        Annotation(places, kind, tuple(attributes.get(name, ())))
+        Annotation(places, kind, tuple(attributes.get(name, ())), (name,))
         for name, (kind, places) in entities.items()
     ]
-    if files.spans_as == "labels":
-        for kind, first in relations:
-            if first not in entities:
-                raise UserError(f"{path}: a relation of {first}, which the file does not have")
-            found.append(Annotation(entities[first][1], kind))
-    return found
+    links = []
+    for name, link in relations:
+        for side in (link.first, link.second):
+            if side not in entities and side[0] != "E":
+                raise UserError(f"{path}: a relation of {side}, which the file does not have")
+        if files.spans_as == "labels" and link.first in entities:
+            found.append(Annotation(entities[link.first][1], link.type))
+        if link.first in entities and link.second in entities:
+            links.append(replace(link, attributes=tuple(attributes.get(name, ()))))
+        else:
+            counted["relations of events"] += 1
+    return found, links
 
 
 def _places(spans: str, mention: str, where: str) -> tuple[Place, ...]:

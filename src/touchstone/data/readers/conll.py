@@ -174,6 +174,6 @@ def _typed(tag: str, default: str | None, where: str) -> str:
         return f"{tag[0]}-{tag[2:]}"
     if default is None:
         raise UserError(
-            f"{where}: a tag without a type. Name it: {KEY}options={{entity_type: TYPE}}"
+            f"{where}: a tag without a type. Name it: +{KEY}options={{entity_type: TYPE}}"
         )
     return f"{tag}-{default}"

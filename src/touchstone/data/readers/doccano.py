@@ -1,10 +1,11 @@
 """Read an export of doccano: JSONL of texts with labels, spans or both, one file or one a person.
 
-`label` holds categories, or [start, end, type]; the newer form has `entities` and `cats`; relations
-are counted. A folder is one file for each annotator (see data/annotators.py), joined by the texts'
-`id`; `all.jsonl` beside them is not read. Spans come without their text: where characters are such
-that tools differ in counting, `corpus.gold.offsets` must say how. Each text is one example, unless
-`segment: true`. A CSV of doccano: `corpus.gold.reader=table` with `label_separator: '#'`.
+`label` holds categories, or [start, end, type]; the newer form has `entities`, `cats` and
+`relations`, which are counted unless `spans_as: relations` asks for them. A folder is one file for
+each annotator (see data/annotators.py), joined by the texts' `id`; `all.jsonl` beside them is not
+read. Spans come without their text: where characters are such that tools differ in counting,
+`corpus.gold.offsets` must say how. Each text is one example, unless `segment: true`. A CSV of
+doccano: `corpus.gold.reader=table` with `label_separator: '#'`.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from typing import Any
 import pandas as pd
 
 from touchstone.data import annotated, parts, records
-from touchstone.data.annotated import Annotation, mentions_of
+from touchstone.data.annotated import Annotation, mentions_of, relations_between
 from touchstone.data.annotators import Vote, read_single, read_votes
 from touchstone.data.files import rows
+from touchstone.data.pairs import UNNAMED, Link
 from touchstone.errors import UserError
 from touchstone.schema import GoldFiles
 from touchstone.taxonomy import Taxonomy
@@ -54,14 +56,17 @@ def _votes(part: parts.Part, files: GoldFiles, counted: Counter[str]) -> list[li
             found = records.document(record, files, where, part)
             labels, marks = _annotations(record, where, counted)
             key = str(record.get("id", line)) if len(paths) > 1 else str(line)
-            drafts.append((key, found, labels, marks))
+            links = _links(record, where, files, counted)
+            drafts.append((key, found, labels, marks, links))
         placed = mentions_of(
-            [(found.where, found.text, marks) for _, found, _, marks in drafts],
+            [(found.where, found.text, marks) for _, found, _, marks, _ in drafts],
             path=path,
             given=files.offsets,
         )
-        for (key, found, labels, _), mentions in zip(drafts, placed, strict=True):
-            vote = Vote(path.stem, records.with_annotations(found, labels, mentions))
+        for (key, found, labels, marks, links), mentions in zip(drafts, placed, strict=True):
+            joined = relations_between(marks, mentions, links, found.where)
+            told = records.with_annotations(found, labels, mentions, joined)
+            vote = Vote(path.stem, told)
             texts.setdefault(key, []).append(vote)
     return list(texts.values())
 
@@ -74,7 +79,6 @@ def _annotations(
         raise UserError(
             f'{where}: no field "label", "entities" or "cats"; doccano\'s export JSONL has one'
         )
-    counted["relations"] += len(record.get("relations") or [])
     labels: list[str] = []
     marks: list[Annotation] = []
     for value in (one for name in named for one in _listed(record[name])):
@@ -83,7 +87,8 @@ def _annotations(
         elif isinstance(value, list) and len(value) == 3:
             marks.append(_mark(value[0], value[1], value[2], where))
         elif isinstance(value, Mapping) and "start_offset" in value:
-            marks.append(_mark(value["start_offset"], value["end_offset"], value["label"], where))
+            ends = value["start_offset"], value["end_offset"]
+            marks.append(_mark(*ends, value["label"], where, str(value.get("id", ""))))
         else:
             raise UserError(f"{where}: a label must be a word, or [start, end, type]")
     return tuple(dict.fromkeys(labels)), marks
@@ -95,7 +100,22 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _mark(start: Any, end: Any, kind: Any, where: str) -> Annotation:
+def _links(
+    record: Mapping[str, Any], where: str, files: GoldFiles, counted: Counter[str]
+) -> list[Link]:
+    given = _listed(record.get("relations"))
+    if files.spans_as != "relations":
+        counted["relations"] += len(given)
+        return []
+    if not all(isinstance(one, Mapping) and {"from_id", "to_id"} <= set(one) for one in given):
+        raise UserError(f"{where}: a relation must have from_id, to_id and type")
+    return [
+        Link(str(one.get("type") or UNNAMED), str(one["from_id"]), str(one["to_id"]))
+        for one in given
+    ]
+
+
+def _mark(start: Any, end: Any, kind: Any, where: str, name: str = "") -> Annotation:
     if not (isinstance(start, int) and isinstance(end, int) and isinstance(kind, str)):
         raise UserError(f"{where}: a span must be [start, end, type]")
-    return Annotation(((start, end, None),), kind)
+    return Annotation(((start, end, None),), kind, (), (name,) if name else ())

@@ -1,9 +1,9 @@
 """Read a data set of Hugging Face: a folder of `save_to_disk`, of Parquet files, or a hub name.
 
 Three layouts: a text and labels (`text_field`, `labels_field`; also BigBIO's `text` schema), tokens
-and tags (`tokens`, `ner_tags`), and BigBIO's `kb` schema (passages and entities). Codes are read as
-the names that the data set gives them. Splits are those of the data set: train, validation (dev),
-test; `options.splits` chooses (`[train]`: one part, which is then split here). A hub name
+and tags (`tokens`, `ner_tags`), and BigBIO's `kb` schema (passages, entities, relations). Codes are
+read as the names that the data set gives them. Splits are those of the data set: train, validation
+(dev), test; `options.splits` chooses (`[train]`: one part, which is then split here). A hub name
 (`owner/name`) is downloaded once by huggingface_hub, as its Parquet conversion; loading scripts are
 not run. Needs no further package.
 """
@@ -17,9 +17,17 @@ from typing import Any
 import pandas as pd
 
 from touchstone.data import annotated, arrow, parts, records
-from touchstone.data.annotated import Annotation, Document, Mention, mentions_of, table_of
+from touchstone.data.annotated import (
+    Annotation,
+    Document,
+    Mention,
+    mentions_of,
+    relations_between,
+    table_of,
+)
 from touchstone.data.arrow import Rows
 from touchstone.data.labels import labels_in
+from touchstone.data.pairs import UNNAMED, Link
 from touchstone.data.readers.bio_tsv import joined, marks_ends, spans_of
 from touchstone.errors import UserError, no_such
 from touchstone.schema import GoldFiles
@@ -100,9 +108,26 @@ def _kb(rows: Rows, files: GoldFiles, part: parts.Part) -> list[Document]:
     for row in rows.values:
         texts.append((str(row["document_id"]), _whole(row["passages"]), _entities(row["entities"])))
     placed = mentions_of(texts, path=files.path, given=files.offsets)
+    where = str(files.path)
     return [
-        Document(name, text, mentions, split=part.split, origin=part.origin, where=str(files.path))
-        for (name, text, _), mentions in zip(texts, placed, strict=True)
+        Document(
+            name,
+            text,
+            mentions,
+            split=part.split,
+            origin=part.origin,
+            where=where,
+            relations=relations_between(marks, mentions, _links(row), where, known=False),
+        )
+        for (name, text, marks), mentions, row in zip(texts, placed, rows.values, strict=True)
+    ]
+
+
+def _links(row: Mapping[str, Any]) -> list[Link]:
+    given = row.get("relations")
+    return [
+        Link(str(one["type"] or UNNAMED), str(one["arg1_id"]), str(one["arg2_id"]))
+        for one in ([] if given is None else given)
     ]
 
 
@@ -123,6 +148,8 @@ def _entities(given: Sequence[Mapping[str, Any]]) -> list[Annotation]:
                 for (start, end), mention in zip(one["offsets"], one["text"], strict=True)
             ),
             one["type"],
+            (),
+            (str(one.get("id", "")),),
         )
         for one in given
     ]

@@ -3,9 +3,10 @@
 One file a note: TEXT, then TAGS, each tag an element named for its type, with `start` and `end`, or
 `spans` (`4~9`, parts between commas), and the `text` it stands on, which is checked. A tag without
 a place is a label of the whole note: `NAME`, `NAME=value` for each attribute it has, and by its
-`met` in the n2c2 way (`met` gives NAME, `not met` nothing). Links are counted. Other attributes of
-a tag (TYPE of the de-identification challenge) stand with it where `attributes` names them.
-Sources: Stubbs, Uzuner 2015 (2014 challenge); Stubbs et al. 2019 (n2c2 2018); MedTator (He 2022).
+`met` in the n2c2 way (`met` gives NAME, `not met` nothing). Links (`fromID`, `toID`) are relations
+of their tag's name. Other attributes of a tag (TYPE of the de-identification challenge) stand with
+it where `attributes` names them. Sources: Stubbs, Uzuner 2015 (2014 challenge); Stubbs et al. 2019
+(n2c2 2018); MedTator (He 2022).
 """
 
 from __future__ import annotations
@@ -20,9 +21,16 @@ from xml.etree import ElementTree
 import pandas as pd
 
 from touchstone.data import annotated, parts
-from touchstone.data.annotated import Annotation, Document, mentions_of, table_of
+from touchstone.data.annotated import (
+    Annotation,
+    Document,
+    mentions_of,
+    relations_between,
+    table_of,
+)
 from touchstone.data.files import quoted
 from touchstone.data.offsets import Place
+from touchstone.data.pairs import Link
 from touchstone.errors import UserError
 from touchstone.schema import GoldFiles
 from touchstone.taxonomy import Taxonomy
@@ -56,7 +64,7 @@ def read(
         if not found:
             raise UserError(f"{part.path}: no .xml files in this folder")
         for path in found:
-            text, labels, marks = _note(path, counted)
+            text, labels, marks, links = _note(path, counted)
             name = str(path.relative_to(part.path).with_suffix("")) if path != part.path else ""
             name = name or path.stem
             mentions = mentions_of([(name, text, marks)], path=path, given=files.offsets)[0]
@@ -69,21 +77,24 @@ def read(
                     split=part.split,
                     origin=part.origin,
                     where=str(path),
+                    relations=relations_between(marks, mentions, links, str(path), known=False),
                 )
             )
     whole = any(document.labels for document in documents)
     if whole and any(document.mentions for document in documents) and files.segment is None:
         raise UserError(
             f"{documents[0].where}: tags of places and tags of whole notes. Which are the gold? "
-            "corpus.gold.segment=true (places, by sentence), and corpus.gold.label_map={TAG: none} "
+            "corpus.gold.segment=true (places), and +corpus.gold.label_map={TAG: none} "
             "for the others; or segment=false (whole notes)"
         )
     frame, summary = table_of(documents, files, taxonomy, segmented=not whole)
     return frame, summary | dict(counted)
 
 
-def _note(path: Path, counted: Counter[str]) -> tuple[str, tuple[str, ...], list[Annotation]]:
-    """Return the text, the labels of the whole note, and the tags with a place."""
+def _note(
+    path: Path, counted: Counter[str]
+) -> tuple[str, tuple[str, ...], list[Annotation], list[Link]]:
+    """Return the text, the labels of the whole note, the tags with a place, and the links."""
     try:
         root = ElementTree.parse(path).getroot()
     except (ElementTree.ParseError, LookupError, ValueError) as error:
@@ -98,22 +109,25 @@ def _note(path: Path, counted: Counter[str]) -> tuple[str, tuple[str, ...], list
     text = "".join(body.itertext())
     labels: list[str] = []
     marks: list[Annotation] = []
+    links: list[Link] = []
     tags = root.find("TAGS")
     for tag in [] if tags is None else list(tags):
         given = dict(tag.attrib)
         places = _places(given, f"{path}, tag {quoted(tag.tag)} {quoted(given.get('id', ''))}")
-        if "fromID" in given or "fromId" in given:
+        ends = [given.get(f"{end}ID", given.get(f"{end}Id")) for end in ("from", "to")]
+        if ends[0] is not None:
             counted["links"] += 1
+            links.append(Link(tag.tag, str(ends[0]), str(ends[1])))
         elif places:
             others = tuple(
                 f"{name}={value}"
                 for name, value in sorted(given.items())
                 if name not in PLACE and value
             )
-            marks.append(Annotation(places, tag.tag, others))
+            marks.append(Annotation(places, tag.tag, others, (given.get("id", ""),)))
         else:
             labels += _of_note(tag.tag, given)
-    return text, tuple(labels), marks
+    return text, tuple(labels), marks, links
 
 
 def _places(given: Mapping[str, str], where: str) -> tuple[Place, ...]:

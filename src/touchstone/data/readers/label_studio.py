@@ -1,11 +1,11 @@
 """Read an export of Label Studio: JSON (tasks with annotations) or JSON-MIN.
 
-Choices are labels of the whole text, labels are mentions; relations, ratings and text areas are
-counted. The text is the field of `data` that `text_field` names, documents and patients likewise.
-Of several annotators see data/annotators.py (`ground_truth` is the adjudicated one). Skipped
-annotations and tasks that nobody has labelled are left out and told. Offsets are those of the
-browser, UTF-16 units. Each task is one example, unless `segment: true`. Hypertext is refused: its
-offsets are places in HTML.
+Choices are labels of the whole text, labels are mentions; relations join them where `spans_as:
+relations` asks for pairs, and are counted else, as ratings and text areas are. The text is the
+field of `data` that `text_field` names, documents and patients likewise. Of several annotators see
+data/annotators.py (`ground_truth` is the adjudicated one). Skipped annotations and tasks that
+nobody has labelled are left out and told. Offsets are those of the browser, UTF-16 units. Each task
+is one example, unless `segment: true`. Hypertext is refused: its offsets are places in HTML.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from typing import Any
 import pandas as pd
 
 from touchstone.data import annotated, parts, records
-from touchstone.data.annotated import Annotation, Document, mentions_of
+from touchstone.data.annotated import Annotation, Document, mentions_of, relations_between
 from touchstone.data.annotators import Vote, read_single, read_votes
+from touchstone.data.pairs import UNNAMED, Link
 from touchstone.data.tables import json_of
 from touchstone.errors import UserError
 from touchstone.schema import GoldFiles
@@ -29,6 +30,7 @@ from touchstone.taxonomy import Taxonomy
 KEYS = (*parts.KEYS, *annotated.KEYS, *records.KEYS, "annotator")
 OWN = ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time")  # JSON-MIN
 Texts = list[list[Vote]]
+Said = tuple[tuple[str, ...], list[Annotation], list[Link]]  # labels, mentions, relations
 
 
 def read(
@@ -58,7 +60,7 @@ def _votes(part: parts.Part, files: GoldFiles, counted: Counter[str]) -> Texts:
     tasks = json_of(part.path)
     if not isinstance(tasks, list) or not all(isinstance(task, Mapping) for task in tasks):
         raise UserError(f"{part.path}: must be a list of tasks: Label Studio's export JSON")
-    drafts: list[tuple[int, str, bool, Document, tuple[str, ...], list[Annotation]]] = []
+    drafts: list[tuple[int, str, bool, Document, Said]] = []
     numbers: dict[str, int] = {}
     for number, task in enumerate(tasks, start=1):
         where = f"{part.path}, task {task.get('id', number)}"
@@ -72,19 +74,20 @@ def _votes(part: parts.Part, files: GoldFiles, counted: Counter[str]) -> Texts:
         key = str(task.get("id", number))
         index = numbers.setdefault(key, len(numbers))
         for annotator, final, results in said:
-            labels, marks = _results(results, where, counted)
-            drafts.append((index, annotator, final, document, labels, marks))
+            found = _results(results, where, files, counted)
+            drafts.append((index, annotator, final, document, found))
     places = mentions_of(
-        [(document.where, document.text, marks) for *_, document, _, marks in drafts],
+        [(document.where, document.text, marks) for *_, document, (_, marks, _) in drafts],
         path=part.path,
         given=files.offsets,
         usual="utf16",
     )
     texts: Texts = [[] for _ in numbers]
-    for (index, annotator, final, document, labels, _), mentions in zip(
+    for (index, annotator, final, document, (labels, marks, links)), mentions in zip(
         drafts, places, strict=True
     ):
-        told = records.with_annotations(document, labels, mentions)
+        joined = relations_between(marks, mentions, links, document.where)
+        told = records.with_annotations(document, labels, mentions, joined)
         texts[index].append(Vote(annotator, told, final))
     return [votes for votes in texts if votes]
 
@@ -123,11 +126,10 @@ def _minimal(task: Mapping[str, Any]) -> list[Any]:
     return results
 
 
-def _results(
-    results: list[Any], where: str, counted: Counter[str]
-) -> tuple[tuple[str, ...], list[Annotation]]:
+def _results(results: list[Any], where: str, files: GoldFiles, counted: Counter[str]) -> Said:
     labels: list[str] = []
     marks: list[Annotation] = []
+    links: list[Link] = []
     for result in results:
         kind, value = result.get("type"), result.get("value") or {}
         if kind == "choices":
@@ -140,7 +142,14 @@ def _results(
                     "labelling interface has Text, not HyperText"
                 )
             places = ((start, end, value.get("text")),)
-            marks += [Annotation(places, name) for name in value.get("labels", [])]
+            names = (str(result["id"]),) if "id" in result else ()
+            marks += [Annotation(places, name, (), names) for name in value.get("labels", [])]
+        elif kind == "relation" and files.spans_as != "relations":
+            counted["relations"] += 1
+        elif kind == "relation":
+            kinds = result.get("labels") or [UNNAMED]
+            ends = str(result.get("from_id", "")), str(result.get("to_id", ""))
+            links += [Link(str(name), *ends) for name in kinds]
         else:
             counted["results of another kind"] += 1
-    return tuple(dict.fromkeys(labels)), marks
+    return tuple(dict.fromkeys(labels)), marks, links

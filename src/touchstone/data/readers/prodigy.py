@@ -17,9 +17,10 @@ from typing import Any
 import pandas as pd
 
 from touchstone.data import annotated, parts, records
-from touchstone.data.annotated import Annotation, Document, mentions_of
+from touchstone.data.annotated import Annotation, Document, mentions_of, relations_between
 from touchstone.data.annotators import Vote, read_single, read_votes
 from touchstone.data.files import rows
+from touchstone.data.pairs import UNNAMED, Link
 from touchstone.errors import UserError
 from touchstone.schema import GoldFiles
 from touchstone.taxonomy import Taxonomy
@@ -41,7 +42,7 @@ def read_annotators(files: GoldFiles, data_folder: str | Path | None) -> pd.Data
 
 
 def _votes(part: parts.Part, files: GoldFiles, counted: Counter[str]) -> list[list[Vote]]:
-    told: dict[tuple[str, str], tuple[Document, list[str], list[Annotation]]] = {}
+    told: dict[tuple[str, str], tuple[Document, list[str], list[Annotation], list[Link]]] = {}
     for line, task in rows(part.path):
         where = f"{part.path}, line {line}"
         answer = task.get("answer", "accept")
@@ -55,19 +56,21 @@ def _votes(part: parts.Part, files: GoldFiles, counted: Counter[str]) -> list[li
         found = records.document(task, files, where, part)
         if (text, who) in told and told[text, who][0].text != found.text:
             text = f"line {line}"  # one hash, two texts: made by another tool
-        _, labels, marks = told.setdefault((text, who), (found, [], []))
+        _, labels, marks, links = told.setdefault((text, who), (found, [], [], []))
         if answer == "accept":
+            links += _links(task, where)
             labels += _labels(task, where)
             marks += _marks(task, where)
     drafts = list(told.items())
     placed = mentions_of(
-        [(found.where, found.text, marks) for _, (found, _, marks) in drafts],
+        [(found.where, found.text, marks) for _, (found, _, marks, _) in drafts],
         path=part.path,
         given=files.offsets,
     )
     texts: dict[str, list[Vote]] = {}
-    for ((text, who), (found, labels, _)), mentions in zip(drafts, placed, strict=True):
-        said = records.with_annotations(found, tuple(dict.fromkeys(labels)), mentions)
+    for ((text, who), (found, labels, marks, links)), mentions in zip(drafts, placed, strict=True):
+        joined = relations_between(marks, mentions, links, found.where, known=False)
+        said = records.with_annotations(found, tuple(dict.fromkeys(labels)), mentions, joined)
         texts.setdefault(text, []).append(Vote(who, said))
     return list(texts.values())
 
@@ -80,6 +83,22 @@ def _labels(task: Mapping[str, Any], where: str) -> list[str]:
         return [str(one) for one in chosen]
     label = task.get("label")
     return [label] if isinstance(label, str) and "spans" not in task else []
+
+
+def _links(task: Mapping[str, Any], where: str) -> list[Link]:
+    try:
+        return [
+            Link(
+                str(one.get("label") or UNNAMED), _name(one["head_span"]), _name(one["child_span"])
+            )
+            for one in task.get("relations") or []
+        ]
+    except (KeyError, TypeError, AttributeError):
+        raise UserError(f"{where}: a relation needs head_span, child_span and label") from None
+
+
+def _name(span: Mapping[str, Any]) -> str:
+    return f"{span['start']} to {span['end']}"
 
 
 def _marks(task: Mapping[str, Any], where: str) -> list[Annotation]:
@@ -98,5 +117,5 @@ def _marks(task: Mapping[str, Any], where: str) -> list[Annotation]:
             inside = [t for t in tokens.values() if first["id"] <= t["id"] <= last["id"]]
             if all("ws" in token for token in inside):
                 mention = "".join(token["text"] + " " * token["ws"] for token in inside)
-        out.append(Annotation(((start, end, mention),), kind))
+        out.append(Annotation(((start, end, mention),), kind, (), (_name(span),)))
     return out

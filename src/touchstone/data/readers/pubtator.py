@@ -1,9 +1,9 @@
 """Read PubTator: `PMID|t|title`, `PMID|a|abstract`, then annotations between tabs.
 
 Title and abstract are one text, the title its first line; offsets count through it and are compared
-with the mentions. Relations (`PMID CID D1 D2`) are counted. Strict: a line of another kind, a
-document twice, an annotation before its text are errors with file and line. Source: Wei et al.
-2013.
+with the mentions. A relation (`PMID CID D1 D2`) joins concepts, so all mentions of the two, with
+`spans_as: relations`; else it is counted. Strict: a line of another kind, a document twice, an
+annotation before its text are errors with file and line. Source: Wei et al. 2013.
 """
 
 from __future__ import annotations
@@ -17,13 +17,21 @@ from typing import Any
 import pandas as pd
 
 from touchstone.data import annotated, parts
-from touchstone.data.annotated import Annotation, Document, mentions_of, table_of
+from touchstone.data.annotated import (
+    Annotation,
+    Document,
+    mentions_of,
+    relations_between,
+    table_of,
+)
 from touchstone.data.files import opened, quoted
+from touchstone.data.pairs import Link
 from touchstone.errors import UserError
 from touchstone.schema import GoldFiles
 from touchstone.taxonomy import Taxonomy
 
 KEYS = (*parts.KEYS, *(key for key in annotated.KEYS if key != "attributes"))
+SEVERAL = re.compile(r"[|,;]")  # between the concepts of one mention
 TEXT = re.compile(r"([^|\t]+)\|([ta])\|(.*)")
 
 
@@ -33,6 +41,7 @@ class Abstract:
 
     texts: dict[str, str] = field(default_factory=dict)
     marks: list[Annotation] = field(default_factory=list)
+    links: list[Link] = field(default_factory=list)
 
 
 def read(
@@ -62,6 +71,9 @@ def read(
                     split=part.split,
                     origin=part.origin,
                     where=str(part.path),
+                    relations=relations_between(
+                        found[name].marks, mentions, found[name].links, str(part.path), known=False
+                    ),
                 )
             )
     frame, summary = table_of(documents, files, taxonomy, segmented=True)
@@ -91,9 +103,12 @@ def _abstracts(path: Path, counted: Counter[str]) -> dict[str, Abstract]:
                 )
             if not (cells[1].isdigit() and cells[2].isdigit()):
                 counted["relations"] += 1
+                found[cells[0]].links.append(Link(cells[1], cells[2], cells[3]))
                 continue
             if len(cells) < 5:
                 raise UserError(f"{where}: an annotation needs start, end, mention and type")
             place = (int(cells[1]), int(cells[2]), cells[3])
-            found[cells[0]].marks.append(Annotation((place,), cells[4]))
+            concepts = SEVERAL.split(cells[5]) if len(cells) > 5 else []
+            names = tuple(one.strip() for one in concepts if one.strip())
+            found[cells[0]].marks.append(Annotation((place,), cells[4], (), names))
     return found
