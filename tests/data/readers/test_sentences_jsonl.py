@@ -103,7 +103,7 @@ def test_published_parts_become_splits(tmp_path):
             (
                 {"doc_id": "d1", "text": "x", "labels": value},
                 'line 1: no category "5". There are: falls, memory, none. Another word for one: '
-                "corpus.gold.label_map=",
+                r"\+corpus.gold.label_map=",
             )
             for value in ([5], 5, "5", 5.0)
         ),
