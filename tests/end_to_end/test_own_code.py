@@ -2,19 +2,24 @@
 run as a sweep, seen in the store, the tables' data, the logged model, a reproduction and a
 bundle."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 
 import mlflow
+import pandas as pd
 import pytest
 
 from tests.harness.grid import ROOT, run
 from touchstone import tracking
 from touchstone.configuration import checked
-from touchstone.report import reading
+from touchstone.report import own_scores, reading
+from touchstone.report.comparisons import compared
+from touchstone.report.grid import collect
 from touchstone.run.conf_files import composed
 from touchstone.run.identity import cell_key
 
@@ -163,6 +168,67 @@ def test_all_four_were_used(cells):
         for name in ("longest_word", "tfidf_logreg")
     )
     assert by_rules != by_tfidf and by_rules > 0
+
+
+def test_a_metric_has_columns_interval_and_test_in_the_table(cells, project, tmp_path):
+    _, found = cells
+    done = touchstone("table", "two_directions", "--format", "csv", "--out", tmp_path, cwd=project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    numbers = pd.read_csv(tmp_path / "two_directions_scores.csv").set_index(["run_id", "title"])
+    for classifier in ("longest_word", "tfidf_logreg"):
+        gold, both = (found[mixture, classifier] for mixture in ("gold", "gold_bronze"))
+        for cell in (gold, both):
+            row, logged = numbers.loc[cell.info.run_id, "specificity"], cell.data.metrics
+            assert row["value"] == pytest.approx(logged["test/specificity"])
+            bounds = (logged["test/specificity_low"], logged["test/specificity_high"])
+            assert (row["low"], row["high"]) == pytest.approx(bounds)
+        change = numbers.loc[f"{both.info.run_id} {gold.info.run_id}", "specificity vs gold"]
+        difference = both.data.metrics["test/specificity"] - gold.data.metrics["test/specificity"]
+        assert change["value"] == pytest.approx(difference)
+        assert change["low"] <= change["value"] <= change["high"]
+        assert 0 < change["p"] <= change["p_holm"] <= 1
+    sidecar = json.loads((tmp_path / "two_directions.json").read_text())
+    columns = {entry["column"] for entry in sidecar["tables"]["two_directions_scores"]}
+    assert {"ad_multiclass/specificity", "ad_multiclass/specificity/change"} <= columns
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (("len(negatives)", "max(len(negatives), 1) / 2"), "does not give the value"),
+        (("def specificity", "def sensitivity"), 'no name "specificity"'),
+        (None, "the store was named"),
+    ],
+)
+def test_a_metric_that_is_not_the_runs_is_shown_and_not_compared(
+    cells, project, tmp_path, monkeypatch, change, reason
+):
+    store, _ = cells
+    if change:
+        shutil.copytree(project, tmp_path / "copy")
+        (tmp_path / "copy" / "my_code.py").write_text(FILES["my_code.py"].replace(*change))
+        store = tracking.open_existing(tmp_path / "copy" / "mlflow")
+        monkeypatch.chdir(tmp_path / "copy")
+    else:
+        monkeypatch.chdir(tmp_path)
+    own_scores._function.cache_clear()
+    grid = collect(store, "two_directions")
+    scores = compared(grid)
+    rows = scores[scores["name"] == "specificity"]
+    assert len(rows) == 4 and rows["value"].notna().all() and rows["low"].notna().all()
+    assert rows["difference"].isna().all()
+    (note,) = [line for line in own_scores.own_notes(grid, scores) if "not compared" in line]
+    assert note.startswith("specificity: 2 cells not compared with gold: ") and reason in note
+
+
+def test_code_of_a_named_store_runs_when_it_is_trusted(cells, project, monkeypatch):
+    store, _ = cells
+    monkeypatch.chdir(project)
+    own_scores._function.cache_clear()
+    grid = replace(collect(store, "two_directions"), runs_code=False)
+    assert compared(grid).query("name == 'specificity'")["p"].isna().all()
+    trusted = compared(replace(grid, runs_code=True)).query("name == 'specificity'")
+    assert trusted["p"].notna().sum() == 2
 
 
 def test_the_logged_model_of_ones_own_class_loads_elsewhere(cells, tmp_path):

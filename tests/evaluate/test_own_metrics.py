@@ -24,6 +24,11 @@ def words(true, predicted):
     return "high"
 
 
+def f_score(true, predicted):
+    hits = sum(bool(t) and bool(p) for t, p in zip(true, predicted))
+    return 2 * hits / (sum(map(bool, true)) + sum(map(bool, predicted)))
+
+
 def broken(true, predicted):
     return true[0].nothing
 """
@@ -116,6 +121,46 @@ def test_p_is_drawn_where_many_patients_differ(named, monkeypatch):
     assert change["p"] <= 0.02
 
 
+@pytest.mark.parametrize("draws", [1, 3])
+def test_change_and_p_are_those_of_the_same_builtin_score(named, draws):
+    from touchstone.evaluate.compare import compare
+    from touchstone.evaluate.predictions import counts_of
+
+    (f_score,) = named("f_score")
+
+    def system(*wrong):
+        return pd.concat(
+            [predictions(wrong=rows, patients=9).assign(seed=i) for i, rows in enumerate(wrong)],
+            ignore_index=True,
+        )
+
+    first = [[0, 5, 10, 15, 20, 25, 31, 36], [1, 5, 12, 17, 20, 30, 31], [0, 7, 11, 25, 40]][:draws]
+    second = [[2, 31], [0, 33], [0, 1, 2, 7, 11, 12]][:draws]
+    a, b = system(*first), system(*second)
+    counts = {name: counts_of(table, "binary", ["x"]) for name, table in (("gold", a), ("b", b))}
+    table = compare(counts, "gold", rng=np.random.default_rng(5))
+    builtin = table.query("system == 'b' and scope == 'macro' and metric == 'f1'").iloc[0]
+    change = change_of(f_score, a, b, n_resamples=1500)
+    assert change["difference"] == pytest.approx(builtin["difference"])
+    # the built-in test adds the deviation of draws in bins of differences
+    assert change["exact"] and change["p"] == pytest.approx(builtin["p"], rel=0.02)
+    bounds = (builtin["difference_low"], builtin["difference_high"])
+    assert (change["low"], change["high"]) == pytest.approx(bounds, abs=0.06 * draws)
+
+
+def test_numbers_of_repetitions_that_do_not_pair_are_refused(named):
+    (accuracy,) = named("accuracy")
+    assert change_of(accuracy, predictions(), predictions(seeds=3), n_resamples=20)["p"] == 1.0
+    with pytest.raises(UserError, match="3 seeds against 2: compare systems of the same number"):
+        change_of(accuracy, predictions(seeds=2), predictions(seeds=3), n_resamples=20)
+
+
+def test_one_patient_has_no_interval(named):
+    (accuracy,) = named("accuracy")
+    one = predictions(patients=1, wrong=[1])
+    assert all(math.isnan(bound) for bound in interval_of(accuracy, one, n_resamples=20))
+
+
 def test_other_examples_are_refused(named):
     (accuracy,) = named("accuracy")
     with pytest.raises(UserError, match="not scored on the same test examples"):
@@ -136,7 +181,7 @@ def test_undefined_is_nan_and_left_out_of_resamples(named):
     ("name", "message"),
     [
         ("words", "^metrics=my_metrics.words: must return a number, not str$"),
-        ("broken", r"^metrics=my_metrics.broken: \S+my_metrics.py, line 16: AttributeError"),
+        ("broken", r"^metrics=my_metrics.broken: \S+my_metrics.py, line 21: AttributeError"),
     ],
 )
 def test_a_fault_in_the_function_is_told_as_the_users(named, name, message):

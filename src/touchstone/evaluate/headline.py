@@ -29,6 +29,7 @@ from touchstone.evaluate.auc import auc
 from touchstone.evaluate.counts import FN, TP, indicators
 from touchstone.evaluate.metrics import METRICS, safe
 
+OWN = "own"  # the view of scores of the user's own, see evaluate/own_metrics.py
 SINGLE = ("binary", "relation")  # kinds of one category: all averages are that category's own score
 
 
@@ -40,7 +41,8 @@ class Score:
     ----------
     name : in MLflow, after `test/`, and in every table that is a file.
     title : in tables, figures and pages.
-    view : how the predictions are counted, see `predictions.view_of`; `auc` needs scores instead.
+    view : how the predictions are counted, see `predictions.view_of`; `auc` needs scores instead,
+        and `own` is a function of the user's.
     scope, metric : where it stands among the scores of that view, see `metrics.columns`.
     main : cells are compared by it.
     shown : has a column in the score table; the others are in MLflow and scores.csv only.
@@ -53,6 +55,11 @@ class Score:
     metric: str
     main: bool = False
     shown: bool = True
+
+    @property
+    def compared(self) -> bool:
+        """Whether tables show its difference from gold."""
+        return self.main or self.view == OWN
 
 
 def _average(average: str, metric: str, shown: bool, main: bool = False) -> Score:
@@ -124,6 +131,11 @@ def category_score(category: str, metric: str = "f1") -> Score:
     """Return the score of one category of a task that has several."""
     title = {"precision": "P", "recall": "R", "f1": "F1"}[metric]
     return Score(f"{metric}/{safe(category)}", title, "main", "category", metric)
+
+
+def own_score(name: str) -> Score:
+    """Return a score of the user's own; its name is its title too."""
+    return Score(name, name, OWN, OWN, name)
 
 
 def views_of(kind: str, shown: bool = False) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import logging
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -128,6 +128,7 @@ def _close(store: Store, runs: tuple[Run, ...]) -> Closing:
         from touchstone.report.tables.scores import score_panels, task_tables
 
         grid = grid_of(store, runs[0].data.tags.get(tracking.STUDY, ""), [], runs)
+        grid = replace(grid, runs_code=True)  # the cells ran it just now
         scores = compared(grid)
         figure = scores_svg(score_panels(grid, scores)) if grid.cells else ""
         tables = tuple(task_tables(grid, scores))

@@ -4,9 +4,9 @@ test sentences.
 Cells are compared within a family: the same task, classifier, gold size, seeds and test set. What
 has no gold of its own (silver, bronze, the LLM asked directly) is compared with the most gold of
 its setting. Holm's correction is over the whole grid, one family of hypotheses for each question
-asked (the main score; the F1 of the categories). All of it from the cells' predictions, on counts;
-see evaluate/intervals.py, evaluate/permutation.py and evaluate/compare.py for the methods. Does not
-format anything (tables/).
+asked (the main score; the F1 of the categories; each score of the user's own, own_scores.py). All
+of it from the cells' predictions, on counts; see evaluate/intervals.py, evaluate/permutation.py and
+evaluate/compare.py for the methods. Does not format anything (tables/).
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from touchstone.data.people import knows_patients
 from touchstone.evaluate import predictions as read
 from touchstone.evaluate.compare import COLUMNS, compare, compare_auc, holm_over
 from touchstone.evaluate.counts import Counts
-from touchstone.evaluate.headline import names_of, views_of
+from touchstone.evaluate.headline import OWN, names_of, views_of
 from touchstone.evaluate.intervals import auc_interval, intervals
 from touchstone.report.grid import Cell, Grid, gold_size
+from touchstone.report.own_scores import own_rows
 
 SEED = 20231206  # of resamples and swaps: the same store gives the same table
 BASELINE = "gold"
@@ -48,6 +49,8 @@ def compared(grid: Grid, n_resamples: int = N_RESAMPLES) -> pd.DataFrame:
     for baseline, members in matched(grid.cells):
         for view in views_of(members[0].kind, shown=True):  # a group shares its task
             parts.append(_view(view, baseline, members, n_resamples))
+        if len(rows := own_rows(baseline, members, grid.runs_code)):
+            parts.append(_completed(rows, OWN, baseline, members))
     if not parts:
         columns = ["run_id", "name", "baseline_id", "view", "n_clusters", "n_draws", *COLUMNS[1:]]
         return _keyed(pd.DataFrame(columns=columns))
@@ -127,9 +130,14 @@ def _view(
     table = (_auc if view == "auc" else _counted)(view, systems, gold, asked, n_resamples)
     if baseline is not None and outside:
         table = table[table["system"] != baseline.run_id]
-    table = table.rename(columns={"system": "run_id"}).reindex(
-        columns=["run_id", "name", *COLUMNS[1:]]
-    )
+    return _completed(table.rename(columns={"system": "run_id"}), view, baseline, members)
+
+
+def _completed(
+    table: pd.DataFrame, view: str, baseline: Cell | None, members: Sequence[Cell]
+) -> pd.DataFrame:
+    """Return the rows of a group in one view with all columns of `compared`."""
+    table = table.reindex(columns=["run_id", "name", *COLUMNS[1:]])
     draws = {cell.run_id: n_draws(cell) for cell in members}
     return table.assign(
         baseline_id=baseline.run_id if baseline else "",

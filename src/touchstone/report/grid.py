@@ -29,7 +29,7 @@ from touchstone.ranges import bookkeeping_keys
 from touchstone.report import reading
 from touchstone.schema import CategoryConfig, Config, LabelledExample, LLMConfig, TaxonomyConfig
 from touchstone.taxonomy import Taxonomy, taxonomy_of
-from touchstone.tracking import CELL, STATUS, Run, Store, latest_children
+from touchstone.tracking import CELL, STATUS, Run, Store, default_uri, latest_children
 from touchstone.tracking_errors import readable_uri
 
 AXES = ("task", "mixture", "classifier", "prompt", "llm", "gold", "variant")
@@ -54,6 +54,7 @@ APART = (
     "task.llm_test_sentences",
 )  # of SHARED, but not shared
 SUPERSEDED = "superseded"  # status of a run that a later one replaced, see closing.py
+STORE = "mlflow"  # folder of a project's own store
 REASON = 300  # characters of an error that a list of missing cells shows
 
 
@@ -127,6 +128,8 @@ class Grid:
     cells : finished cells in table order.
     missing : DataFrame with the columns of `AXES`, run_id, reason and command: a row for each cell
         without a finished run.
+    runs_code : whether functions that its runs name (`metrics`) may be called: those of the
+        working folder's own store, not those of one that may be somebody else's.
     """
 
     store: Store
@@ -134,6 +137,7 @@ class Grid:
     sweeps: tuple[Run, ...]
     cells: tuple[Cell, ...]
     missing: pd.DataFrame
+    runs_code: bool = False
 
 
 @dataclass(frozen=True)
@@ -216,7 +220,9 @@ def grid_of(store: Store, study: str, sweeps: Sequence[Run], runs: Sequence[Run]
     ordered = sorted(
         cells, key=lambda cell: (*_order(cell.axes, len(sizes) > 1), cell.axes["task"])
     )
-    return Grid(store, study, tuple(sweeps), tuple(ordered), _missing(store, failed, cells))
+    missing = _missing(store, failed, cells)
+    own = store.uri == default_uri(STORE)
+    return Grid(store, study, tuple(sweeps), tuple(ordered), missing, own)
 
 
 @lru_cache(maxsize=64)

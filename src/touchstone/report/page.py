@@ -7,10 +7,12 @@ Written to a file and to the sweep's run, which links to it; see article.py for 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from touchstone.errors import UserError
 from touchstone.progress import working
+from touchstone.report.command import TRUST_CODE
 
 
 def add_cli(subparsers) -> None:
@@ -31,6 +33,7 @@ def add_cli(subparsers) -> None:
     parser.add_argument(
         "--out", metavar="FILE", help="where to write the page (default: out/report-ID.html)"
     )
+    parser.add_argument("--trust-code", action="store_true", help=TRUST_CODE)
     parser.add_argument(
         "--map",
         choices=("tfidf", "minilm"),
@@ -50,6 +53,8 @@ def _run(arguments: argparse.Namespace) -> int:
     with working("reading the runs of the sweep") as now:
         parent, runs = sweep_of(store, arguments.sweep)
         grid = grid_of(store, parent.data.tags.get(tracking.STUDY, "study"), [parent], runs)
+        if arguments.trust_code:
+            grid = replace(grid, runs_code=True)
         now(f"scoring {len(grid.cells)} cells and drawing their figures")
         text, study = report(grid, parent, encoder=arguments.map)
     out = Path(arguments.out or f"out/report-{parent.info.run_id[:8]}.html")

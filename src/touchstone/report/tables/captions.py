@@ -16,6 +16,7 @@ from touchstone.evaluate.intervals import covers
 from touchstone.evaluate.permutation import EXACT, SWAPS, floor
 from touchstone.report.comparisons import N_RESAMPLES, n_draws, unit_of
 from touchstone.report.grid import Cell, Grid
+from touchstone.report.own_scores import own_notes
 
 T = TypeVar("T")
 HEADS = {
@@ -178,7 +179,7 @@ def notes(grid: Grid, scores: pd.DataFrame) -> list[str]:
             "Spans: strict is same start, end and type (strict IOB2); relaxed is same type and at "
             "least one character in common."
         )
-    return [*filter(None, lines), *missing_notes(grid)]
+    return [*filter(None, lines), *own_notes(grid, scores), *missing_notes(grid)]
 
 
 def _sensitivity(task: str, title: str, rows: pd.DataFrame, grid: Grid) -> list[str]:

@@ -16,6 +16,7 @@ from touchstone.evaluate.headline import Score, columns_of, main_score
 from touchstone.report import reading
 from touchstone.report.comparisons import stars
 from touchstone.report.grid import Cell, Grid, Line
+from touchstone.report.own_scores import shown_scores
 from touchstone.report.tables.captions import grouped
 from touchstone.report.tables.layout import Column, Entry, Row, count, word
 
@@ -60,14 +61,14 @@ def task_entries(
         return {f"{start}{main_score(kind).title}": absent(grid, run_id)}
     cell = line.cells[task]
     entries = {}
-    for score in columns_of(cell.kind):
+    for score in shown_scores(cell.kind, [cell]):
         entry = entry_of(scores, cell, score)
         key = f"{start}{score.title}"
         entries[key] = Entry(entry.value, entry.low, entry.high, runs=(cell.run_id,))
         mean_of_folds = cell.run.data.metrics.get(f"folds/{score.name}")
         if score.main and mean_of_folds is not None:
             entries[f"{key}/folds"] = Entry(mean_of_folds, runs=(cell.run_id,))
-        if score.main and not np.isnan(entry.change):
+        if score.compared and not np.isnan(entry.change):
             entries[f"{key}/change"] = change_of(entry)
     return entries
 

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from touchstone.evaluate.headline import Score, columns_of, main_score
+from touchstone.evaluate.headline import OWN, Score, main_score
 from touchstone.report.grid import Grid, Line, lines
+from touchstone.report.own_scores import shown_scores
 from touchstone.report.tables.captions import (
     HEADS,
     caption,
@@ -52,7 +53,9 @@ def score_table(grid: Grid, scores: pd.DataFrame) -> Table:
     axes = varying([line.axes for line in rows_])
     columns = [Column("n_train", "n train")]
     for task, kind in tasks.items():
-        columns += _columns(columns_of(kind), {main_score(kind).title}, task, folded(grid.cells))
+        cells = [cell for cell in grid.cells if cell.axes["task"] == task]
+        scores_ = shown_scores(kind, cells)
+        columns += _columns(scores_, {main_score(kind).title}, task, folded(grid.cells))
     rows = []
     for line in rows_:
         entries = n_train(line)
@@ -87,9 +90,10 @@ def _of_task(grid: Grid, scores: pd.DataFrame, task: str, kind: str) -> Table:
         heads = tuple(HEADS[axis] for axis in axes)
         columns: list[Column] = [Column("score", "score")]
         return Table(name, task, "", heads, tuple(columns), tuple(rows))
+    cells = [line.cells[task] for line in rows_ if task in line.cells]
     columns = [
         Column("n_train", "n train"),
-        *_columns(columns_of(kind), {main_score(kind).title}, "", folded(grid.cells)),
+        *_columns(shown_scores(kind, cells), {main_score(kind).title}, "", folded(grid.cells)),
     ]
     rows = [
         Row(
@@ -107,7 +111,6 @@ def _of_task(grid: Grid, scores: pd.DataFrame, task: str, kind: str) -> Table:
     for one in known:
         labels = (f"published {one.row}", *blanks)
         rows.append(Row(labels, {"F1": Entry(one.fraction)}, "published", reference=True))
-    cells = [line.cells[task] for line in rows_ if task in line.cells]
     title = title_of(task, cells, axes)
     part = _table(grid, scores, title, axes, columns, rows, known=known)
     return replace(part, name=name)
@@ -118,7 +121,9 @@ def _by_data_set(grid: Grid, scores: pd.DataFrame) -> Table:
     the published figures below."""
     tasks, rows_ = tasks_of(grid.cells), lines(grid)
     axes = varying([line.axes for line in rows_])
-    by_title = {score.title: score for kind in tasks.values() for score in columns_of(kind)}
+    by_title = {
+        score.title: score for kind in tasks.values() for score in shown_scores(kind, grid.cells)
+    }
     columns = [
         Column("n_train", "n train"),
         *_columns(
@@ -192,12 +197,14 @@ def _columns(
     start = f"{group}/" if group else ""
     out = []
     for score in scores:
-        rank = 0 if score.title in main else 1 if score.metric in ("f1", "auc") else 2
+        own = score.view == OWN
+        rank = 0 if score.title in main else 1 if own or score.metric in ("f1", "auc") else 2
         out.append(Column(f"{start}{score.title}", score.title, group, "interval", rank))
         if score.title in main and folds:
             out.append(Column(f"{start}{score.title}/folds", "mean of folds", group))
-        if score.title in main:
-            out.append(Column(f"{start}{score.title}/change", "vs gold", group, "interval"))
+        if score.title in main or own:
+            title = f"{score.title} vs gold" if own else "vs gold"
+            out.append(Column(f"{start}{score.title}/change", title, group, "interval", rank))
     return out
 
 
