@@ -4,21 +4,27 @@ saves."""
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 from grid import ROOT
 
+from touchstone import plugins
 from touchstone.cli import main
 from touchstone.configuration import checked
 from touchstone.data.corpus import read_gold
-from touchstone.data.inspection import inspect
+from touchstone.data.inspection import corpus_yaml, inspect, taxonomy_yaml
+from touchstone.data.readers import FOLDER, read_gold_files
 from touchstone.errors import UserError
 from touchstone.run.conf_files import composed
+from touchstone.schema import CategoryConfig, GoldFiles, TaxonomyConfig
 from touchstone.taxonomy import taxonomy_of
 
 CASES = ROOT.parent / "shared" / "cases" / "labels"
 
+PAIRS = ("8 texts, ", "1 categories, relation: ", " 4\n")
 PAGE = (ROOT / "docs" / "your-data.md").read_text()
 TABLE = re.findall(
     r"^\| (?:`(\w+)` )?\| .* \| `touchstone inspect (\S+) ?(.*)` \|$", PAGE, re.MULTILINE
@@ -29,7 +35,8 @@ def test_the_page_has_every_format():
     readers = {reader for reader, _, _ in TABLE if reader}
     files = {Path(path).name for _, path, _ in TABLE}
     there = {path.name for path in (ROOT / "examples" / "formats").iterdir()}
-    assert len(readers) == 14 and there - files == {"bioc.json", "uima_cas_json"}
+    assert readers == set(plugins.names(FOLDER, "read"))
+    assert there - files == {"bioc.json", "uima_cas_json", "labelled_notes"}
 
 
 @pytest.mark.parametrize(("reader", "path", "keys"), TABLE)
@@ -41,10 +48,32 @@ def test_every_command_of_the_page_reads_the_file_beside_it(
         pytest.importorskip("python_calamine")
     if reader in ("bioc", "uima_cas"):
         pytest.importorskip({"bioc": "bioc", "uima_cas": "cassis"}[reader])
-    assert main(["inspect", path, *([keys] if keys else [])]) == 0
+    assert main(["inspect", path, *shlex.split(keys)]) == 0
     printed = capsys.readouterr().out
-    assert f": {reader or 'table'}" in printed and "40 texts, 8 documents" in printed
-    assert "memory 12, falls 10" in printed and f"reader: {reader or 'table'}" in printed
+    assert f": {reader or 'table'}" in printed and f"reader: {reader or 'table'}" in printed
+    expected = PAIRS if "relation" in path else ("40 texts, 8 documents", "memory 12, falls 10")
+    assert all(one in printed for one in expected)
+
+
+def test_both_files_of_relations_hold_the_same_pairs(monkeypatch):
+    monkeypatch.chdir(ROOT / "examples" / "formats")
+    one = inspect("brat_relations", spans_as="relations").frame
+    other = inspect("relation_tsv.tsv", reader="relation_tsv").frame
+    assert one["text"].tolist() == other["text"].tolist()
+    assert [bool(x) for x in one["labels"]] == [bool(x) for x in other["labels"]]
+
+
+@pytest.mark.parametrize(("path", "keys"), [(path, keys) for _, path, keys in TABLE[-5:]])
+def test_the_yaml_that_is_shown_reads_the_file_again(monkeypatch, path, keys):
+    monkeypatch.chdir(ROOT)
+    given = dict(one.split("=", 1) for one in shlex.split(keys))
+    found = inspect(path, **given)
+    files = GoldFiles(**yaml.safe_load(corpus_yaml(found, "ward"))["gold"])
+    taxonomy = yaml.safe_load(taxonomy_yaml(found, "ward"))
+    categories = [CategoryConfig(**one) for one in taxonomy.pop("categories")]
+    config = TaxonomyConfig(**taxonomy, categories=categories)
+    frame, _ = read_gold_files(files, taxonomy_of(config), None)
+    assert frame.drop(columns="origin").equals(found.frame.drop(columns="origin"))
 
 
 def write(folder: Path, *lines: str) -> Path:

@@ -31,6 +31,8 @@ from touchstone.schema import CategoryConfig, GoldFiles, TaxonomyConfig
 from touchstone.taxonomy import taxonomy_of
 
 SHOWN = 30  # categories
+UNTRANSLATED = ("labelled_notes", "bio_tsv", "relation_tsv")  # readers without `label_map`
+RELATED = "related"  # what relation_tsv's label 1 is called
 ALONE = "none_of_these"  # category that stands in while the words of a file are heard
 
 
@@ -56,7 +58,7 @@ class Inspection:
     @property
     def kind(self) -> str:
         """The kind of task that the labels allow."""
-        if self.files.spans_as == "relations":
+        if self.files.spans_as == "relations" or self.files.reader == "relation_tsv":
             return "relation"
         if self.frame["spans"].map(bool).any():
             return "ner"
@@ -84,8 +86,11 @@ def inspect(path: str | Path, **keys: Any) -> Inspection:
     for name, value in keys.items():
         setattr(files, name, value)
     with hearing() as heard:
-        readers.read_gold_files(files, _taxonomy([ALONE]), None)
+        frame, _ = readers.read_gold_files(files, _taxonomy([ALONE]), None)
     words = {word: identifier(word) for word in sorted(heard)}
+    if files.reader in UNTRANSLATED:  # their words are the categories
+        types = {span["type"] for spans in frame["spans"] for span in spans}
+        words = {word: word for word in sorted({*heard, *types})} or {RELATED: RELATED}
     taxonomy = _taxonomy(list(dict.fromkeys(words.values())) or [ALONE])
     files.label_map = {word: one for word, one in words.items() if word != one} | files.label_map
     frame, counted = readers.read_gold_files(files, taxonomy, None)

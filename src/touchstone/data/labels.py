@@ -40,6 +40,15 @@ def only_heard() -> bool:
     return _heard.get() is not None
 
 
+def hear(word: str) -> bool:
+    """Collect a word that names no category; return whether words are being collected at all."""
+    heard = _heard.get()
+    if heard is None:
+        return False
+    heard.setdefault(word.strip(), None)
+    return True
+
+
 def words_of(
     taxonomy: Taxonomy, label_map: Mapping[str, str], key: str = "corpus.gold."
 ) -> dict[str, str]:
@@ -70,9 +79,7 @@ def category_of(word: str, words: Mapping[str, str], where: str) -> str:
         If it is neither a category nor in `label_map`.
     """
     found = words.get(word, words.get(word.strip(), words.get(REST)))
-    heard = _heard.get()
-    if found is None and heard is not None:
-        heard.setdefault(word.strip(), None)
+    if found is None and hear(word):
         return NONE
     if found is None:
         choices = sorted({*words.values(), NONE} - {REST})

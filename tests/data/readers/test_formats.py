@@ -36,11 +36,17 @@ SPANS = {
     "medcattrainer.json": ("medcattrainer", NOTES),
     "huggingface": ("huggingface", RECORDS),
 }
+NAMELESS = {"bio_tsv.tsv": ("bio_tsv", {})}  # formats that hold no names of documents
 LABELS = {
     "table.csv": ("table", TABLE),
     "table_columns.tsv": ("table", TABLE | {"label_columns": ["memory", "falls"]}),
     "table.xlsx": ("table", TABLE),
     "table.parquet": ("table", TABLE),
+    "sentences_jsonl.jsonl": ("sentences_jsonl", RECORDS),
+    "labelled_notes/notes.jsonl": (
+        "labelled_notes",
+        RECORDS | {"labels": str(FORMATS / "labelled_notes" / "labels.tsv")},
+    ),
 }
 NEEDS = {"bioc": "bioc", "uima_cas": "cassis", "table.xlsx": "python_calamine"}
 ABSENT = {package for package in NEEDS.values() if importlib.util.find_spec(package) is None}
@@ -58,7 +64,7 @@ CATEGORIES = ("memory", "falls")
 
 
 def read(name: str, **more):
-    reader, keys = (SPANS | LABELS)[name]
+    reader, keys = (SPANS | LABELS | NAMELESS)[name]
     for start, package in NEEDS.items():
         if name.startswith(start) and package in ABSENT:
             pytest.skip(f"{package} is not installed (extra formats)")
@@ -75,7 +81,8 @@ def digest_of(name: str, **more) -> str:
 def test_every_format_gives_the_same_labelled_sentences(name):
     more = {"spans_as": "labels"} if name in SPANS else {}
     frame, counted = read(name, **more)
-    assert len(frame) == 40 and counted["documents"] == 8 and frame["patient_id"].nunique() == 4
+    assert len(frame) == 40 and frame["patient_id"].nunique() == 4
+    assert counted.get("documents", counted.get("notes")) == 8
     assert digest_of(name, **more) == digest_of("table.csv")
 
 
@@ -89,18 +96,20 @@ def test_every_format_of_places_gives_the_same_spans(name):
     assert digest_of(name) == digest_of("conll.txt")
 
 
+def test_a_file_without_names_of_documents_gives_the_same_sentences_and_spans():
+    frame, counted = read("bio_tsv.tsv")
+    other, _ = read("conll.txt")
+    assert frame[["text", "spans"]].equals(other[["text", "spans"]])
+    assert frame["doc_id"].nunique() == counted["all"]["documents"] == 8
+
+
 def test_every_reader_of_the_package_has_an_example():
     from touchstone import plugins
     from touchstone.data import readers
 
-    ours = {reader for reader, _ in (SPANS | LABELS).values()}
-    own = {
-        "labelled_notes",
-        "sentences_jsonl",
-        "bio_tsv",
-        "relation_tsv",
-    }  # have tests of their own
-    assert set(plugins.names(readers.FOLDER, "read")) == ours | own
+    ours = {reader for reader, _ in (SPANS | LABELS | NAMELESS).values()}
+    pairs = {"relation_tsv"}  # see test_inspection.py
+    assert set(plugins.names(readers.FOLDER, "read")) == ours | pairs
 
 
 @pytest.mark.parametrize(("name", "package"), NEEDS.items())

@@ -30,7 +30,7 @@ from touchstone.schema import GoldFiles
 from touchstone.taxonomy import Taxonomy
 
 KEY = "corpus.gold."
-KEYS = ("train", "dev", "test", "token_column", "tag_column", "docs_of")
+KEYS = ("path", "train", "dev", "test", "token_column", "tag_column", "docs_of")
 TAG = re.compile(r"O|[BIESLU]-\S+")
 ENDS, SINGLES = frozenset("EL"), frozenset("SU")  # IOBES writes E- and S-, BILOU writes L- and U-
 DOCSTART = "-DOCSTART-"
@@ -52,12 +52,12 @@ class TaggedSentence:
 def read(
     gold: GoldFiles, taxonomy: Taxonomy, data_folder: str | Path | None
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Read a corpus with a published split as an example table with spans.
+    """Read a corpus, with a published split or as one file, as an example table with spans.
 
     Parameters
     ----------
-    gold : `train`, `test` and perhaps `dev`; `token_column` and `tag_column` (from 0, negative from
-        the right); `docs_of`, sentences a pseudo-document where the files mark no documents (None:
+    gold : `path`, or `train`, `test` and perhaps `dev`; `token_column` and `tag_column` (from 0,
+        negative from the right); `docs_of`, sentences a pseudo-document where the files mark no documents (None:
         1). Documents stand in for patients in splits and intervals.
     taxonomy : not used; the types are those of the tags.
     data_folder : where files are looked for first, see `files.find`.
@@ -74,9 +74,7 @@ def read(
     UserError With file and line: a missing column, an empty token, a tag of no known scheme; a file
         without sentences, no train or test.
     """
-    parts = {"train": gold.train, "dev": gold.dev, "test": gold.test}
-    if not (gold.train and gold.test):
-        raise UserError(f"{KEY}reader=bio_tsv needs {KEY}train and {KEY}test")
+    parts = published(gold)
     if gold.docs_of is not None and gold.docs_of < 1:
         raise UserError(
             f"{KEY}docs_of={gold.docs_of}: must be at least 1, or null for one sentence a document"
@@ -86,10 +84,28 @@ def read(
     for split, name in parts.items():
         if name:
             path = find(name, data_folder)
-            found, counted[split] = _read_part(path, split, gold)
+            found, of_part = _read_part(path, split, gold)
             rows += found
-            counted["repaired_tags"] += sum(counted[split]["repaired_tags"].values())
+            counted[split or "all"] = of_part
+            counted["repaired_tags"] += sum(of_part["repaired_tags"].values())
     return examples(rows), counted
+
+
+def published(gold: GoldFiles) -> dict[str, str | None]:
+    """Return the parts of a corpus, split -> file: `train`, `dev` and `test`, or '' -> `path`.
+
+    Raises
+    ------
+    UserError
+        If neither or both are named.
+    """
+    parts = {"train": gold.train, "dev": gold.dev, "test": gold.test}
+    key = f"{KEY}reader={gold.reader}"
+    if gold.path and any(parts.values()):
+        raise UserError(f"{key}: name {KEY}path, or {KEY}train and {KEY}test, not both")
+    if not gold.path and not (gold.train and gold.test):
+        raise UserError(f"{key} needs {KEY}train and {KEY}test, or {KEY}path")
+    return {"": gold.path} if gold.path else parts
 
 
 def marks_ends(tags: Iterable[str]) -> bool:
@@ -203,7 +219,7 @@ def _read_part(
         text, offsets = joined(sentence.tokens)
         spans, repairs = spans_of(sentence.tags, ends_marked)
         place = sentence.document - 1 if sentence.document else number // (gold.docs_of or 1)
-        document = f"{split}-{place:05d}"
+        document = f"{split or 'all'}-{place:05d}"
         rows.append(
             {
                 "example_id": f"{document}/{in_document[document]}",

@@ -17,6 +17,7 @@ import pandas as pd
 
 from touchstone.data.examples import examples
 from touchstone.data.files import find, id_field, listed, quoted, rows, text_field
+from touchstone.data.labels import hear
 from touchstone.digest import digest, digest_file
 from touchstone.errors import UserError, no_such
 from touchstone.schema import GoldFiles
@@ -167,7 +168,7 @@ def parse_labels(
     ids = []
     for label in (label.strip() for label in given):
         label = synonyms.get(label, label)
-        if label not in taxonomy.ids and label != NONE:
+        if label not in taxonomy.ids and label != NONE and not hear(label):
             raise UserError(f"{where}: {no_such('category', quoted(label), [*taxonomy.ids, NONE])}")
         ids.append(label)
     if NONE in ids and len(ids) > 1:

@@ -18,13 +18,14 @@ import pandas as pd
 
 from touchstone.data.examples import examples
 from touchstone.data.files import check_header, fold_file, opened
+from touchstone.data.readers.bio_tsv import published
 from touchstone.digest import digest_file
 from touchstone.errors import UserError
 from touchstone.schema import GoldFiles
 from touchstone.taxonomy import NONE, Taxonomy
 
 KEY = "corpus.gold."
-KEYS = ("train", "dev", "test", "fold", "docs_of")
+KEYS = ("path", "train", "dev", "test", "fold", "docs_of")
 MARK = re.compile(r"@[A-Z_]+\$")
 HEADERS = ("index", "sentence", "label")
 
@@ -36,8 +37,8 @@ def read(
 
     Parameters
     ----------
-    gold : `train`, `test` and perhaps `dev`, which may hold `{fold}`; `fold`; `docs_of`, sentences
-        a pseudo-document (None: 1), since the files name no documents.
+    gold : `path`, or `train`, `test` and perhaps `dev`, which may hold `{fold}`; `fold`;
+        `docs_of`, sentences a pseudo-document (None: 1), since the files name no documents.
     taxonomy : of one category, the relation. Label 1 or its id is that category, 0 or `none` is no
         category.
     data_folder : where files are looked for first, see `files.find`.
@@ -55,9 +56,7 @@ def read(
         neither; a file without sentences, no train or test, a taxonomy of more than one category,
         `{fold}` without `fold` or the other way round.
     """
-    parts = {"train": gold.train, "dev": gold.dev, "test": gold.test}
-    if not (gold.train and gold.test):
-        raise UserError(f"{KEY}reader=relation_tsv needs {KEY}train and {KEY}test")
+    parts = published(gold)
     if len(taxonomy.ids) != 1:
         raise UserError(
             f"taxonomy={taxonomy.name} has {len(taxonomy.ids)} categories; "
@@ -80,7 +79,7 @@ def read(
                 fold_file(name, gold.fold, data_folder), split, taxonomy.ids[0], gold.docs_of or 1
             )
             rows += found
-            counted[split] = {
+            counted[split or "all"] = {
                 "sentences": len(found),
                 "related": sum(bool(row["labels"]) for row in found),
                 "not_two_marks": sum(len(MARK.findall(row["text"])) != 2 for row in found),
@@ -101,7 +100,7 @@ def _read_part(path: Path, split: str, relation: str, docs_of: int) -> list[dict
                 f"something else of {len(label)} characters"
             )
         number = len(rows)
-        document = f"{split}-{number // docs_of:05d}"
+        document = f"{split or 'all'}-{number // docs_of:05d}"
         rows.append(
             {
                 "example_id": f"{document}/{number % docs_of}",
