@@ -57,8 +57,8 @@ def read(
     Parameters
     ----------
     gold : `path`, or `train`, `test` and perhaps `dev`; `token_column` and `tag_column` (from 0,
-        negative from the right); `docs_of`, sentences a pseudo-document where the files mark no documents (None:
-        1). Documents stand in for patients in splits and intervals.
+        negative from the right); `docs_of`, sentences a pseudo-document where the files mark no
+        documents (None: 1). Documents stand in for patients in splits and intervals.
     taxonomy : not used; the types are those of the tags.
     data_folder : where files are looked for first, see `files.find`.
 
