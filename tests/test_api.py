@@ -5,9 +5,11 @@ import sys
 
 import pandas as pd
 import pytest
+from grid import ROOT
+from preloaded import copy_store
+from warm_python import program
 
 import touchstone as ts
-from tests.harness.grid import ROOT
 from touchstone.errors import UserError
 
 
@@ -17,6 +19,8 @@ def swept(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("PYTHONPATH", str(ROOT / "src"))
+        patch.setattr(sys, "executable", program())
+        copy_store(folder / "mlflow")
         first = ts.run("mixture=gold,gold_bronze", "task.gold_patients=3")
         second = ts.run("mixture=gold", "task.gold_patients=3", "classifier=tfidf_svm")
         yield first, second

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from documents import Block, blocks, pages
 from grid import DATA, ROOT
+from preloaded import copy_store
+from warm_python import program
 
 PAGES = [page.relative_to(ROOT).as_posix() for page in pages()]
 LAUNCHER = """#!/bin/sh
-exec {python} {program} "$@"
+exec {python} {first} "$@"
 """
 
 
@@ -21,10 +23,11 @@ def _project(folder: Path) -> dict[str, str]:
     """Make a folder with run.py as a checkout has it, and an environment that finds
     `touchstone`."""
     (folder / "bin").mkdir(parents=True)
-    for name, program in (("python", ""), ("touchstone", "-m touchstone")):
+    for name, first in (("python", ""), ("touchstone", "-m touchstone")):
         launcher = folder / "bin" / name
-        launcher.write_text(LAUNCHER.format(python=sys.executable, program=program))
+        launcher.write_text(LAUNCHER.format(python=program(), first=first))
         launcher.chmod(0o755)
+    copy_store(folder / "mlflow")
     for name in ("run.py", "examples"):
         if (ROOT / name).exists():
             (folder / name).symlink_to(ROOT / name)

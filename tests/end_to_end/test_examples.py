@@ -8,6 +8,8 @@ from importlib.util import find_spec
 
 import pytest
 from grid import ROOT
+from preloaded import copy_store
+from warm_python import program
 
 SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
@@ -22,8 +24,9 @@ SAID = {
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_a_script_runs_and_says_what_it_found(script, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    copy_store(tmp_path / "mlflow")
     done = subprocess.run(
-        [sys.executable, str(script)],
+        [program(), str(script)],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
@@ -46,6 +49,8 @@ def test_a_notebook_runs_from_top_to_bottom(notebook, tmp_path, monkeypatch):
     from nbclient import NotebookClient
 
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
+    monkeypatch.setattr(sys, "executable", program())  # of the kernel
+    copy_store(tmp_path / "mlflow")
     opened = nbformat.reads(notebook.read_text(encoding="utf-8"), as_version=4)
     NotebookClient(
         opened, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}

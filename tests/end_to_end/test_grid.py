@@ -213,7 +213,7 @@ def test_the_same_command_again_gives_bit_identical_tables(sweep):
         name: artifact(store, found, "tables/scores.csv").read_bytes()
         for name, found in cells(store).items()
     }
-    assert run("-m", f"mixture={','.join(MIXTURES)}", cwd=folder).returncode == 0
+    assert completed("-m", f"mixture={','.join(MIXTURES)}", cwd=folder).returncode == 0
     parents = runs(store, "sweep")
     assert len(parents) == 2 and {parent.info.status for parent in parents} == {"FINISHED"}
     again = [
@@ -258,7 +258,7 @@ def test_the_shipped_recording_is_complete_so_the_exporter_asks_for_nothing(tmp_
 
 
 def test_a_request_that_is_not_recorded_names_its_digest_and_the_two_ways_to_get_it(tmp_path):
-    done = run("mixture=bronze", "generation.seed=1", cwd=tmp_path)
+    done = completed("mixture=bronze", "generation.seed=1", cwd=tmp_path)
     assert done.returncode == 1 and len(done.stderr.strip().splitlines()) == 1
     assert (
         re.search(r"the first is [0-9a-f]{16}", done.stderr)

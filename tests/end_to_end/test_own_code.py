@@ -13,8 +13,10 @@ from dataclasses import replace
 import mlflow
 import pandas as pd
 import pytest
+from grid import ROOT
+from preloaded import completed
+from warm_python import program
 
-from tests.harness.grid import ROOT, run
 from touchstone import tracking
 from touchstone.configuration import checked
 from touchstone.report import own_scores, reading
@@ -117,7 +119,7 @@ OVERRIDES = (
 
 def touchstone(*arguments, cwd):
     return subprocess.run(
-        [sys.executable, "-m", "touchstone", *arguments],
+        [program(), "-m", "touchstone", *arguments],
         cwd=cwd,
         capture_output=True,
         text=True,
@@ -131,7 +133,7 @@ def project(tmp_path_factory):
     for name, text in FILES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text.lstrip())
-    done = run("-m", *OVERRIDES, cwd=folder)
+    done = completed("-m", *OVERRIDES, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
@@ -312,7 +314,7 @@ def test_a_bundle_carries_the_users_files(cells, project, tmp_path):
     ],
 )
 def test_what_is_not_there_is_told_in_one_line(project, changes, message):
-    done = run(
+    done = completed(
         "mixture=gold", "corpus=ward", "classifier=longest_word", "llm=ours", *changes, cwd=project
     )
     assert done.returncode == 1

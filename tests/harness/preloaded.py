@@ -126,14 +126,18 @@ def run(*arguments: str, cwd: Path, **options) -> Started:
 
 
 def completed(
-    *arguments: str, cwd: Path, program: str = "run.py", **environment: str
+    *arguments: str,
+    cwd: Path,
+    program: str = "run.py",
+    python: str = sys.executable,
+    **environment: str,
 ) -> subprocess.CompletedProcess:
     """As `grid.run`, without its start: the exit status, and what was printed by run.py or
-    touchstone."""
+    touchstone; `python` is its `sys.executable`, what it starts processes of its own with."""
     copy_store(cwd / "mlflow")
     with tempfile.TemporaryDirectory() as folder:  # not `cwd`: tests look at what lies there
         files = [Path(folder) / name for name in ("output", "errors", "writes")]
-        started = _start(program, arguments, cwd, *files, None, None, environment)
+        started = _start(program, arguments, cwd, *files, None, None, environment, python)
         status = started.wait()
         return subprocess.CompletedProcess(
             (program, *arguments), status, started.output.read_text(), started.errors.read_text()
@@ -141,11 +145,19 @@ def completed(
 
 
 def _start(
-    program, arguments, cwd, output, errors, counted, die_at, hold_at, environment
+    program,
+    arguments,
+    cwd,
+    output,
+    errors,
+    counted,
+    die_at,
+    hold_at,
+    environment,
+    python=sys.executable,
 ) -> Started:
     for file in (output, errors):
         file.touch()
-    _serve()
     files = tuple(map(str, (output, errors, counted)))
     environment = {
         **os.environ,
@@ -153,12 +165,17 @@ def _start(
         "COLUMNS": "200",
         **environment,
     }
-    process = _context.Process(
-        target=_run,
-        args=(program, tuple(map(str, arguments)), str(cwd), files, die_at, hold_at, environment),
-    )
+    command = tuple(map(str, arguments))
+    process = forked(_run, program, command, str(cwd), files, die_at, hold_at, environment, python)
     process.start()
     return Started(process, output, errors, counted)
+
+
+def forked(target: Callable, *arguments) -> multiprocessing.process.BaseProcess:
+    """Return a process, not yet started, that calls a function after a fork from the one that has
+    done the imports."""
+    _serve()
+    return _context.Process(target=target, args=arguments)
 
 
 @lru_cache(maxsize=1)
@@ -225,12 +242,14 @@ def _run(
     die_at: int | None,
     hold_at: str | None,
     environment: dict[str, str],
+    python: str,
 ) -> None:
     assert "preloaded_imports" in sys.modules, "nothing was imported before the fork"
     os.setpgrp()  # a Ctrl-C to the group reaches the workers too, as from a terminal
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
+    sys.executable = python
     for stream, file in enumerate(files[:2], 1):
         out = os.open(file, os.O_WRONLY | os.O_APPEND)
         os.dup2(out, stream)

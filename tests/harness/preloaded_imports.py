@@ -1,6 +1,8 @@
 """What the process from which `preloaded` forks imports: everything that a cell of a linear model
 needs, with the plugins that Hydra looks for."""
 
+import gc
+
 import alembic.command
 import hydra.main
 import mlflow.pyfunc
@@ -38,6 +40,8 @@ import touchstone.run.logbook
 import touchstone.run.sweep
 
 Plugins.instance()
+gc.collect()
+gc.freeze()  # no process looks through what all share
 
 __all__ = [
     "alembic",

@@ -4,7 +4,6 @@ tables are read, its cells are reproduced, its model predicts."""
 import os
 import sqlite3
 import subprocess
-import sys
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,9 @@ import mlflow
 import pandas as pd
 import pytest
 import yaml
+from grid import ROOT
+from warm_python import program
 
-from tests.harness.grid import ROOT
 from touchstone import schema
 from touchstone.configuration import checked, typed
 from touchstone.errors import UserError
@@ -43,7 +43,7 @@ def old(tmp_path_factory):
 
 def touchstone(*arguments, cwd):
     return subprocess.run(
-        [sys.executable, "-m", "touchstone", *arguments],
+        [program(), "-m", "touchstone", *arguments],
         cwd=cwd,
         capture_output=True,
         text=True,
@@ -109,7 +109,7 @@ def test_an_option_that_is_added_leaves_older_runs_reproducible(old, tmp_path, m
 
 
 def test_each_classifier_is_read_back_as_what_it_was():
-    from tests.harness.grid import group
+    from grid import group
 
     for name, found in (("tfidf_svm", "tfidf"), ("tagger", "transformer"), ("crf", "crf")):
         node = schema.CLASSIFIER_SCHEMAS[found]

@@ -12,6 +12,7 @@ import pytest
 from grid import ROOT
 from mlflow import MlflowClient
 from preloaded import completed
+from warm_python import program
 
 from touchstone.errors import UserError
 from touchstone.reproduce import bundle
@@ -50,7 +51,7 @@ def finished(tmp_path_factory):
 
 
 def touchstone(*arguments, cwd):
-    return completed(*arguments, cwd=cwd, program="touchstone", **environment())
+    return completed(*arguments, cwd=cwd, program="touchstone", python=program(), **environment())
 
 
 def environment():

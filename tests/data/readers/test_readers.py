@@ -2,8 +2,8 @@
 read."""
 
 import pytest
+from grid import small_taxonomy
 
-from tests.harness.grid import small_taxonomy
 from touchstone.data.corpus import read_gold, read_pool
 from touchstone.data.readers import pool_reader, read_gold_files
 from touchstone.errors import UserError
