@@ -22,13 +22,13 @@ from touchstone.schema import (
     FAMILIES,
     LARGEST_SEED,
     SERVERS,
-    SOURCES,
     TEMPLATES,
     Config,
     EstimatorConfig,
     SourceMix,
     asks_directly,
 )
+from touchstone.source_table import GOLD, SOURCES, SYNTHETIC
 
 BACKENDS, READERS = "touchstone.llm.backends", "touchstone.data.readers"
 RECORDED = "recorded"  # the one backend that is no module: recordings are read before any is asked
@@ -94,8 +94,9 @@ def own_code(config: Config) -> dict[str, str]:
     text. See `plugins.own_files`."""
     chosen: list[tuple[str, str | None]] = [(config.llm.backend, BACKENDS)]
     corpus = config.corpus
-    sources = (corpus.gold, corpus.pool, corpus.silver, corpus.bronze, *corpus.sites.values())
-    chosen += [(files.reader, READERS) for files in sources if files is not None]
+    sets = [getattr(corpus, source) for source in SYNTHETIC]
+    files = [corpus.gold, corpus.pool, *sets, *corpus.sites.values()]
+    chosen += [(one.reader, READERS) for one in files if one is not None]
     if isinstance(config.classifier, EstimatorConfig) and not asks_directly(config):
         chosen.append((config.classifier.target, None))
     chosen += [(name, None) for name in config.metrics]
@@ -106,9 +107,7 @@ def reads_gold(config: Config) -> bool:
     """Return whether the training gold has a part in the cell: it is mixed in, shown in a prompt,
     or what it leaves out is the pool."""
     mixture = config.mixture
-    generates = asks_directly(config) or any(
-        getattr(mixture, source).use for source in SOURCES if source != "gold"
-    )
+    generates = asks_directly(config) or any(getattr(mixture, source).use for source in SYNTHETIC)
     leaves_pool = (
         mixture.silver.use
         and config.corpus.pool is not None
@@ -220,10 +219,9 @@ def _rules_of_sources(config: Config) -> Iterator[Rule]:
         mixture.name,
         "a mixture that uses at least one source, or is direct and uses none",
     )
-    made = [source for source in SOURCES if source != "gold"]
     for source in SOURCES:
         mix: SourceMix = getattr(mixture, source)
-        key, is_gold = f"mixture.{source}", source == "gold"
+        key, is_gold = f"mixture.{source}", source == GOLD
         yield (
             mix.count is None or mix.ratio is None,
             f"{key}.count",
@@ -257,10 +255,10 @@ def _rules_of_sources(config: Config) -> Iterator[Rule]:
         for name, what in (("repeat_to", "repeated"), ("augment_to", "augmented")):
             sources = getattr(mix, name)
             yield (
-                set(sources) <= set(made) if is_gold else not sources,
+                set(sources) <= set(SYNTHETIC) if is_gold else not sources,
                 f"{key}.{name}",
                 sources,
-                f"of {' and '.join(made)}" if is_gold else f"left out: only gold is {what}",
+                f"of {' and '.join(SYNTHETIC)}" if is_gold else f"left out: only gold is {what}",
             )
 
 

@@ -23,8 +23,9 @@ from touchstone.cache import cached
 from touchstone.digest import digest
 from touchstone.errors import UserError
 from touchstone.matching import matching
-from touchstone.schema import SOURCES, MixtureConfig, SourceMix
+from touchstone.schema import MixtureConfig, SourceMix
 from touchstone.similarity import duplicates, normalise, resembling
+from touchstone.source_table import GOLD, SOURCES
 from touchstone.taxonomy import NONE
 
 VERSION = 2  # of duplicates and leakage, raised when what counts as one changes; 2: labels agree
@@ -117,16 +118,16 @@ def compose(
             own = frame["doc_id"].isin(list(gold_documents)).to_numpy()
             reasons[own & (reasons == "")] = "is_gold"
         _drop_repeats(frame, reasons, mix, config.near_duplicate, marks, threads, cache)
-        if name != "gold":
+        if name != GOLD:
             alive = np.flatnonzero(reasons == "")
             texts = frame["text"].iloc[alive].tolist()
             leaking = _leaking(texts, test_texts, config.leakage, threads, cache)
             reasons[alive[leaking]] = "leakage"
         if mix.match != "none":
             alive = np.flatnonzero(reasons == "")
-            fitting = matching(frame.iloc[alive], sources["gold"], mix.match, seed)
+            fitting = matching(frame.iloc[alive], sources[GOLD], mix.match, seed)
             reasons[np.delete(alive, fitting)] = "not_matched"
-        n_gold = len(kept["gold"]) if "gold" in kept else None
+        n_gold = len(kept[GOLD]) if GOLD in kept else None
         sampled = _sample(frame[reasons == ""], mix, name, n_gold, seed)
         reasons[(reasons == "") & ~frame.index.isin(sampled.index)] = "not_sampled"
         if mix.shuffle_labels:
@@ -134,7 +135,7 @@ def compose(
         kept[name] = sampled.assign(weight=mix.weight)
         resembling = (
             len(_leaking(sampled["text"].tolist(), test_texts, config.leakage, threads, cache))
-            if name == "gold"
+            if name == GOLD
             else 0
         )
         rows.append(
@@ -152,8 +153,8 @@ def compose(
             for i, r in zip(frame["example_id"], reasons, strict=True)
             if r
         ]
-    if "gold" in kept:
-        kept["gold"] = _enlarged(kept, config.gold, seed)
+    if GOLD in kept:
+        kept[GOLD] = _enlarged(kept, config.gold, seed)
     parts = [kept[name] for name in SOURCES if name in kept and getattr(config, name).use]
     train = pd.concat(parts, ignore_index=True)
     composition = pd.DataFrame(rows)
@@ -176,7 +177,7 @@ def compose(
 
 def _enlarged(kept: Mapping[str, pd.DataFrame], mix: SourceMix, seed: int) -> pd.DataFrame:
     """Return gold as its controls enlarge it, or as it is."""
-    gold = kept["gold"]
+    gold = kept[GOLD]
     if mix.augment_to:
         gold = controls.augmented(gold, sum(len(kept[name]) for name in mix.augment_to), seed)
     if mix.repeat_to:

@@ -22,7 +22,7 @@ from touchstone.cell.memory import remembered
 from touchstone.cell.predictions import ask_directly, predict, sample_test
 from touchstone.data import foreign, people, targets
 from touchstone.data.corpus import Gold, read_gold, read_pool, read_sites
-from touchstone.data.examples import SOURCES, Dataset, dataset, examples
+from touchstone.data.examples import Dataset, dataset, examples
 from touchstone.data.split import scarce_gold, training_order
 from touchstone.digest import digest_columns
 from touchstone.errors import EstimateOnly, PendingRequests, UserError
@@ -40,6 +40,7 @@ from touchstone.mixture import Mixed, compose
 from touchstone.models import build, limit_threads
 from touchstone.review.judgements import correct, read_corrections
 from touchstone.schema import Config, asks_directly
+from touchstone.source_table import SOURCES, SYNTHETIC, TABLE
 from touchstone.taxonomy import Taxonomy, taxonomy_of
 
 log = logging.getLogger(__name__)
@@ -187,9 +188,12 @@ def generate(
     LLM's own answers about test and sites. Files of silver and bronze are read, not made."""
     mixture, by_llm = config.mixture, asks_directly(config)
     sized = {*mixture.gold.repeat_to, *mixture.gold.augment_to} if mixture.gold.use else set()
-    needs_silver = not by_llm and (mixture.silver.use or "silver" in sized)
-    needs_bronze = not by_llm and (mixture.bronze.use or "bronze" in sized)
-    if not (needs_silver or needs_bronze or by_llm):
+    needed = {
+        source
+        for source in SYNTHETIC
+        if not by_llm and (getattr(mixture, source).use or source in sized)
+    }
+    if not (needed or by_llm):
         return {}
     setting = Setting(
         prompt=prompt_of(config.prompt, taxonomy, config.task.kind),
@@ -229,8 +233,8 @@ def generate(
             ask = partial(stages.zero_shot, setting, site, pd.Series(whole), train)
             stage(name, ask, site, train)
     tested = people.held_out({"dev": gold.part("dev"), "test": gold.part("test"), **sites})
-    for source, needed in (("silver", needs_silver), ("bronze", needs_bronze)):
-        if needed and foreign.paths_of(config.corpus, source):
+    for source in SYNTHETIC:
+        if source in needed and foreign.paths_of(config.corpus, source):
             read = from_files(config, source, taxonomy)
             frame, left_out = people.kept_apart(
                 read.dataset.frame, tested, what=source, overlap=config.corpus.overlap
@@ -238,7 +242,14 @@ def generate(
             kept = replace(read.dataset, frame=frame) if left_out else read.dataset
             told = (f"{left_out} sentences of {source} left out: their people are tested on",)
             made[source] = replace(read, dataset=kept, warnings=told if left_out else ())
-    if needs_silver and "silver" not in made:
+            needed.remove(source)
+    for one in TABLE:
+        if one.name in needed and not one.template:
+            raise UserError(
+                f"mixture={mixture.name}: no LLM makes {one.name}; name its files: "
+                f"corpus.{one.name}.path=FILE"
+            )
+    if "silver" in needed:
         rest = rest_of_train(gold.frame, train, config)
         pool = read_pool(
             config.corpus,
@@ -250,10 +261,9 @@ def generate(
             tested,
         )
         stage("silver", lambda: stages.silver(setting, pool.parts(), train), pool.key, train)
-    needs_bronze = needs_bronze and "bronze" not in made
-    if needs_bronze and config.task.kind == "ner":
+    if "bronze" in needed and config.task.kind == "ner":
         stage("entity_list", lambda: stages.entity_list(setting))
-    if needs_bronze and (
+    if "bronze" in needed and (
         config.task.kind != "ner" or "entity_list" in made or config.llm.estimate_only
     ):
         names = made["entity_list"].dataset if "entity_list" in made else None
@@ -349,9 +359,7 @@ def repeat(
 
     A classifier in which nothing is drawn is fitted once for each training set.
     """
-    sources = {
-        name: generated[name].dataset.frame for name in ("silver", "bronze") if name in generated
-    }
+    sources = {name: generated[name].dataset.frame for name in SYNTHETIC if name in generated}
     trusted = None
     if "round_trip" in generated:
         written, again = generated["bronze"].dataset, generated["round_trip"].dataset

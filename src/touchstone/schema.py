@@ -12,13 +12,17 @@ there is work to do.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import Any, Dict, List, Optional  # noqa: UP035 - omegaconf resolves these names at run time
+from collections.abc import Callable
+from dataclasses import dataclass, field, make_dataclass
+from typing import Any, Dict, List, Optional, TypeVar  # noqa: UP035 - omegaconf resolves these names at run time
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from touchstone.ranges import Range, above, at_least, between, inside, key, more_than, one_of
+from touchstone.source_table import SYNTHETIC
+
+T = TypeVar("T")
 
 KINDS = ("binary", "multiclass", "multilabel", "ner", "relation")
 FAMILIES = {
@@ -140,6 +144,20 @@ class PoolFiles:
     labels: Optional[str] = None
 
 
+def _with_sources(settings: Callable[[], Any]) -> Callable[[type[T]], type[T]]:
+    """Give a class a field of settings for each line of source_table.py that it does not name."""
+
+    def extended(cls: type[T]) -> type[T]:
+        more: list[Any] = [
+            (name, settings, field(default_factory=settings))
+            for name in SYNTHETIC
+            if name not in cls.__dataclass_fields__  # type: ignore[attr-defined]
+        ]
+        return make_dataclass(cls.__name__, more, bases=(cls,)) if more else cls
+
+    return extended
+
+
 @dataclass
 class Source:
     """A public corpus that `touchstone fetch` can download from its publisher. See
@@ -155,6 +173,7 @@ class Source:
     sha256s: Dict[str, str] = field(default_factory=dict)
 
 
+@_with_sources(SetFiles)
 @dataclass
 class CorpusConfig:
     name: str = MISSING
@@ -362,13 +381,14 @@ class SourceMix:
     oversample: bool = False  # control, gold only: repeat rare categories until all are balanced
 
 
+@_with_sources(SourceMix)
 @dataclass
 class MixtureConfig:
     name: str = MISSING
     # zero-shot: nothing is learned, the LLM is asked about the test sentences, whatever the
     # classifier
     direct: bool = False
-    # gold is used as the experts left it; the other two are deduplicated
+    # gold is used as the experts left it; others are deduplicated
     gold: SourceMix = field(default_factory=lambda: SourceMix(filter="none"))
     silver: SourceMix = field(default_factory=SourceMix)
     bronze: SourceMix = field(default_factory=SourceMix)
@@ -535,7 +555,6 @@ CLASSIFIER_SCHEMAS: dict[str, type[ClassifierConfig]] = {
     "crf": CrfConfig,
     "estimator": EstimatorConfig,
 }
-SOURCES = tuple(one.name for one in fields(MixtureConfig) if one.type == "SourceMix")
 
 
 def register() -> None:

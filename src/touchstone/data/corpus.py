@@ -31,6 +31,7 @@ from touchstone.data.split import assign_splits, split_table
 from touchstone.digest import digest_input, digest_rows
 from touchstone.errors import UserError
 from touchstone.schema import CorpusConfig, GoldFiles, TaskConfig
+from touchstone.source_table import SYNTHETIC
 from touchstone.taxonomy import Taxonomy
 
 GOLD_FILES = ("path", "labels", "train", "dev", "test")
@@ -346,7 +347,7 @@ def input_digests(corpus: CorpusConfig, data_folder: str | None) -> dict[str, st
             for name in ("path", "labels")
             if (value := getattr(corpus.pool, name))
         }
-    for source in foreign.SOURCES:
+    for source in SYNTHETIC:
         names = foreign.paths_of(corpus, source)
         files |= {f"{source}.{number}": name for number, name in enumerate(names)}
     files |= {f"sites.{name}": str(site.path) for name, site in corpus.sites.items() if site.path}

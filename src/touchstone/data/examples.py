@@ -18,7 +18,7 @@ import pandas as pd
 from touchstone.data.files import quoted
 from touchstone.digest import digest_columns
 from touchstone.errors import UserError, no_such
-from touchstone.schema import SOURCES
+from touchstone.source_table import SOURCES
 
 # name -> (what it holds, default). Lists are Python lists of plain values.
 COLUMNS: dict[str, tuple[str, Any]] = {
@@ -37,13 +37,13 @@ COLUMNS: dict[str, tuple[str, Any]] = {
         "list of {start, end, type}: character offsets into text, end exclusive; [] outside NER",
         list,
     ),
-    "source": ("gold | silver | bronze", None),
+    "source": (" | ".join(SOURCES), None),
     "doc_id": ("note, abstract or (bronze) request the sentence comes from", None),
     "patient_id": (
         "patient the document belongs to; the document's id where the corpus knows no patients",
         None,
     ),
-    "split": ("train | dev | test, or '' while unsplit (pool, silver, bronze)", ""),
+    "split": ("train | dev | test, or '' while unsplit (pool, synthetic)", ""),
     "origin": ("digest of the file or of the LLM response it came from", ""),
     "confidence": (
         "how sure the LLM said it was: high | medium | low, '' where nobody was asked",

@@ -21,8 +21,6 @@ from touchstone.errors import UserError
 from touchstone.schema import CorpusConfig, SetFiles
 from touchstone.taxonomy import Taxonomy
 
-SOURCES = ("silver", "bronze")
-
 
 def paths_of(corpus: CorpusConfig, source: str) -> list[str]:
     """Return the files of a set; none where the LLM is to be asked.
@@ -45,9 +43,7 @@ def paths_of(corpus: CorpusConfig, source: str) -> list[str]:
         return []
     names = [files.path] if isinstance(files.path, str) else list(files.path)
     if not names or not all(isinstance(name, str) and name for name in names):
-        raise UserError(
-            "corpus.silver.path and corpus.bronze.path must be a file or a list of files"
-        )
+        raise UserError(f"corpus.{source}.path must be a file or a list of files")
     return names
 
 

@@ -25,6 +25,7 @@ from touchstone.report.choosing import restricted
 from touchstone.report.grid import Cell, Grid, taxonomy
 from touchstone.report.tables.captions import row_name
 from touchstone.report.tables.quality import generated, training_gold
+from touchstone.source_table import SYNTHETIC
 from touchstone.taxonomy import NONE
 
 HERE = Path(__file__).parent
@@ -207,7 +208,7 @@ def _made(grid: Grid, secret: bool) -> tuple[list[list[Any]], list[list[Any]]]:
     fates = _fates(grid)
     rows: list[list[Any]] = []
     texts: list[str] = []
-    for one in generated(grid, ("silver", "bronze")):
+    for one in generated(grid, SYNTHETIC):
         frame = one.frame
         if frame.empty:  # restricted, and its text is not on this machine: ids and labels are
             frame = reading.examples(grid.store, one.run, "examples.parquet")

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import combinations
 from typing import Any
 
 import pandas as pd
@@ -28,6 +29,7 @@ from touchstone.paths import conf_names
 from touchstone.ranges import bookkeeping_keys
 from touchstone.report import reading
 from touchstone.schema import CategoryConfig, Config, LabelledExample, LLMConfig, TaxonomyConfig
+from touchstone.source_table import SOURCES, SYNTHETIC
 from touchstone.taxonomy import Taxonomy, taxonomy_of
 from touchstone.tracking import CELL, STATUS, Run, Store, default_uri, latest_children
 from touchstone.tracking_errors import readable_uri
@@ -35,13 +37,7 @@ from touchstone.tracking_errors import readable_uri
 AXES = ("task", "mixture", "classifier", "prompt", "llm", "gold", "variant")
 MIXTURES = (
     "zero_shot",
-    "gold",
-    "silver",
-    "bronze",
-    "gold_silver",
-    "gold_bronze",
-    "silver_bronze",
-    "gold_silver_bronze",
+    *("_".join(some) for n in range(len(SOURCES)) for some in combinations(SOURCES, n + 1)),
 )
 # What decides which cells may be compared: the same corpus, task and learner. The other sections
 # make the rows of a table.
@@ -99,9 +95,7 @@ class Cell:
         """The sources that its training set mixes; none for the LLM asked directly."""
         if self.axes["mixture"] == "zero_shot":
             return ()
-        return tuple(
-            name for name in ("gold", "silver", "bronze") if self.config["mixture"][name]["use"]
-        )
+        return tuple(name for name in SOURCES if self.config["mixture"].get(name, {}).get("use"))
 
     def dataset(self, context: str) -> str:
         """Return the digest of its training, dev or test set, '' where it has none."""
@@ -424,7 +418,7 @@ def _leaves(cell: Cell) -> dict[str, Any]:
     }
     gold = cell.config["mixture"]["gold"]
     used = {*cell.sources, *gold["repeat_to"], *gold.get("augment_to", [])}
-    idle = tuple(f"mixture.{name}." for name in ("gold", "silver", "bronze") if name not in used)
+    idle = tuple(f"mixture.{name}." for name in SOURCES if name not in used)
     leaves = {key: value for key, value in flatten(plain).items() if not key.startswith(idle)}
     return {
         key: value
@@ -529,7 +523,7 @@ def _missing(store: Store, failed: Iterable[Run], finished: Iterable[Cell]) -> p
             if "gold" in sources
             else "",
         }
-        if not {"silver", "bronze", "zero"} & set(sources):
+        if not {*SYNTHETIC, "zero"} & set(sources):
             axes |= {"prompt": "", "llm": ""}
         if _named(axes) not in known:
             command = run.data.tags.get("touchstone.command", "")

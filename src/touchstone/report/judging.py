@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 
 from touchstone.errors import UserError
+from touchstone.source_table import SYNTHETIC
 
 KIND_OF_RUN = "review"
 TAG = "touchstone.review"
@@ -52,7 +53,7 @@ def add_cli(subparsers: Any) -> None:
         default="generated",
         help="silver and bronze; where two prompts or LLMs disagree; what was dropped",
     )
-    out.add_argument("--source", choices=("silver", "bronze"), help="only this source")
+    out.add_argument("--source", choices=SYNTHETIC, help="only this source")
     out.add_argument(
         "--calibration", type=int, default=0, metavar="N", help="gold sentences mixed in"
     )

@@ -19,6 +19,7 @@ from touchstone.report.formats import html
 from touchstone.report.grid import Cell, Grid
 from touchstone.report.tables.layout import Column, Entry, Row, Table, count, word
 from touchstone.report.tables.quality import generated
+from touchstone.source_table import SYNTHETIC, TABLE
 from touchstone.tracking import Run
 
 SHOWN = 6  # examples of each kind
@@ -49,14 +50,11 @@ def examples(grid: Grid) -> list[Any]:
             )
         ]
     parts = []
-    for stage, title in (
-        ("silver", "Kept: notes labelled by the LLM (silver)"),
-        ("bronze", "Kept: sentences written by the LLM (bronze)"),
-    ):
-        if len(rows := _kept(grid, stage)):
+    for source in TABLE[1:]:
+        if len(rows := _kept(grid, source.name)):
             parts.append(
                 _quotes(
-                    title,
+                    f"Kept: {source.title} ({source.name})",
                     ((row.text, _labels(row)) for row in rows.itertuples(index=False)),
                 )
             )
@@ -241,7 +239,7 @@ def cost(grid: Grid) -> list[Any]:
     """Return requests, tokens and cost of each generated data set, as logged by the process that
     made it."""
     rows = []
-    for made in generated(grid, ("silver", "bronze", "round_trip", "zero_shot")):
+    for made in generated(grid, (*SYNTHETIC, "round_trip", "zero_shot")):
         numbers, run_id = made.run.data.metrics, made.run.info.run_id
         entries = {
             name: count(numbers.get(f"llm/{name}", np.nan), run_id)

@@ -14,6 +14,7 @@ from typing import Any
 
 from touchstone import plugins
 from touchstone.errors import UserError
+from touchstone.source_table import SOURCES
 
 # Key -> the package whose modules need no trust; None: a dotted path is a class of a library
 CODE = {
@@ -60,7 +61,7 @@ def _files(part: Any, place: str) -> Iterator[tuple[str, str]]:
     for key, value in part.items():
         here = f"{place}.{key}"
         if isinstance(value, Mapping):
-            if key in ("gold", "pool", "silver", "bronze", "sites"):
+            if key in (*SOURCES, "pool", "sites"):
                 yield from _files(value, here)
         elif key in names or place.endswith(".sites"):
             values = value if isinstance(value, (list, tuple)) else [value]

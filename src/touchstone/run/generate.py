@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 
 from touchstone.errors import PendingRequests, UserError
+from touchstone.source_table import SYNTHETIC
 
 WRITTEN = ("text", "labels", "spans", "confidence", "doc_id", "patient_id", "origin")
 
@@ -49,7 +50,7 @@ def _run(arguments: argparse.Namespace) -> int:
         write(stage.dataset.frame, path)
         refused = len(stage.quarantine)
         print(f"{path}: {len(stage.dataset)} sentences, {refused} answers could not be used")
-        if name in ("silver", "bronze"):
+        if name in SYNTHETIC:
             print(f"use it: corpus.{name}.path={path} corpus.{name}.doc_field=doc_id")
     return 0
 

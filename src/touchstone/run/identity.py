@@ -18,6 +18,7 @@ from touchstone.run.names import (
     values_overridden,
 )
 from touchstone.schema import Config, asks_directly
+from touchstone.source_table import SYNTHETIC
 
 if TYPE_CHECKING:
     pass
@@ -35,7 +36,7 @@ def cell_key(config: Config) -> str:
         f"{number}": input_digests(corpus, config.paths.data)
         for number, corpus in enumerate(corpora, start=1)
     }
-    for source in ("silver", "bronze"):
+    for source in SYNTHETIC:
         path = getattr(config.mixture, source).corrections
         if path and Path(path).is_file():  # one that is not there is told when it is read
             inputs[f"mixture.{source}.corrections"] = digest_file(path)

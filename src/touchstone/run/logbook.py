@@ -31,6 +31,7 @@ from touchstone.run.environment import standard_tags
 from touchstone.run.logged_models import log_model
 from touchstone.run.served import Served
 from touchstone.run.traces import log_traces
+from touchstone.source_table import TABLE
 from touchstone.svg import confusion_svg
 from touchstone.taxonomy import Taxonomy
 from touchstone.tracking import (
@@ -47,10 +48,9 @@ from touchstone.tracking import (
 
 # generation stage -> templates of the prompt that it asks with, beside `system`
 TEMPLATES = {
-    "silver": ("data_to_label",),
+    **{source.name: (source.template,) for source in TABLE if source.template},
     "zero_shot": ("data_to_label",),
     "round_trip": ("data_to_label",),
-    "bronze": ("label_to_data",),
     "entity_list": ("entity_list",),
 }
 

@@ -23,6 +23,7 @@ import yaml
 import touchstone
 from touchstone.data.inspection import Inspection, identifier, inspect, set_keys, taxonomy_yaml
 from touchstone.errors import UserError, no_such
+from touchstone.source_table import SYNTHETIC, TABLE
 
 NAME = "worth"  # of corpus, task, taxonomy and study
 
@@ -36,10 +37,10 @@ def add_cli(subparsers: Any) -> None:
         "--gold", required=True, help="expert labels: any format that inspect reads"
     )
     parser.add_argument("--test", help="expert labels to test on (default: a part of the gold)")
-    parser.add_argument("--bronze", default="", help="synthetic sentences: FILE[,FILE]")
-    parser.add_argument(
-        "--silver", default="", help="sentences that a machine labelled: FILE[,FILE]"
-    )
+    for source in TABLE[1:]:
+        parser.add_argument(
+            f"--{source.name}", default="", help=f"{source.title}, or made otherwise: FILE[,FILE]"
+        )
     parser.add_argument("--out", default=NAME, help="folder of conf and results (default: worth)")
     parser.add_argument("--seeds", type=int, default=5, help="repetitions (default: %(default)s)")
     parser.add_argument("changes", nargs="*", metavar="KEY=VALUE", help="as for touchstone run")
@@ -50,7 +51,7 @@ def _run(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
     sets = {
         source: [name for name in getattr(arguments, source).split(",") if name]
-        for source in ("silver", "bronze")
+        for source in SYNTHETIC
     }
     overrides = study(out, arguments.gold, arguments.test, sets)
     overrides += [f"seeds={arguments.seeds}", *arguments.changes]

@@ -22,13 +22,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from touchstone.evaluate.quality.distributions import label_sets, lengths, masks
+from touchstone.source_table import TABLE
 from touchstone.taxonomy import NONE
 
 # name -> colour, marker, line style
 SERIES = {
-    "gold": ("#E69F00", "o", "-"),
-    "silver": ("#56B4E9", "s", "--"),
-    "bronze": ("#D55E00", "^", "-."),
+    **{source.name: (source.colour, source.marker, source.line) for source in TABLE},
     "gold_silver": ("#0072B2", "D", "--"),
     "gold_bronze": ("#CC79A7", "v", "-."),
     "silver_bronze": ("#009E73", "P", ":"),

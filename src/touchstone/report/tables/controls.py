@@ -14,6 +14,7 @@ from touchstone.report.comparisons import N_RESAMPLES, generator, of_cell
 from touchstone.report.grid import Cell, Grid
 from touchstone.report.tables.captions import grouped, mixture_label
 from touchstone.report.tables.layout import Column, Entry, Row, Table
+from touchstone.source_table import GOLD
 
 
 def control_table(grid: Grid, n_resamples: int = N_RESAMPLES) -> Table | None:
@@ -90,18 +91,17 @@ def _control(cell: Cell) -> bool:
             mixture[name].get(key)
             for key in ("repeat_to", "augment_to", "oversample", "shuffle_labels")
         )
-        for name in ("gold", "silver", "bronze")
-        if mixture[name]["use"]
+        for name in cell.sources
     )
 
 
 def _explained_by(cell: Cell, control: Cell) -> bool:
     """Return whether a control answers for a mixture: the same sources with shuffled labels, gold
     repeated or augmented to the size it has, or balanced gold, which answers for all."""
-    if _control(cell) or len(cell.sources) < 2 or "gold" not in cell.sources:
+    if _control(cell) or len(cell.sources) < 2 or GOLD not in cell.sources:
         return False
     gold = control.config["mixture"]["gold"]
     sized = {*(gold.get("repeat_to") or []), *(gold.get("augment_to") or [])}
     if gold.get("oversample"):
         return True
-    return set(cell.sources) == {"gold", *sized} if sized else cell.sources == control.sources
+    return set(cell.sources) == {GOLD, *sized} if sized else cell.sources == control.sources

@@ -36,10 +36,10 @@ from touchstone.report import reading
 from touchstone.report.figures import draw as figures
 from touchstone.report.grid import Cell, Grid, taxonomy
 from touchstone.schema import Config
+from touchstone.source_table import SYNTHETIC
 from touchstone.tracking import KIND, Run, Store
 
 VERSION = 1  # of what is measured: raise it to measure stored data sets again
-STAGES = ("silver", "bronze")
 TABLE = "quality/quality.csv"
 STAMP = "touchstone.quality"
 DRAWN = {  # what the figure shows: measure -> title, value that means no difference from gold
@@ -72,7 +72,7 @@ class Made:
     reason: str = ""
 
 
-def generated(grid: Grid, stages: Sequence[str] = STAGES) -> list[Made]:
+def generated(grid: Grid, stages: Sequence[str] = SYNTHETIC) -> list[Made]:
     """Return the generated data sets that the cells of a grid used, in the order of `stages`."""
     used = {
         (stage, name): cell
