@@ -57,6 +57,12 @@ def test_help_lists_every_axis_of_the_grid(tmp_path):
         ),
         ("mixture=gold,silver", "several values make a sweep; add -m"),
         ("nope=3", 'nope=3: no key "nope"'),
+        ("corpus.pool=x.jsonl", "not a value. Write '+corpus.pool={path: x.jsonl}'"),
+        (
+            "corpus.sites=x.csv",
+            "(reader, path, labels, annotators, ...), not a value. Write "
+            "'+corpus.sites={NAME: {reader: table, path: x.csv}}'",
+        ),
         ("corpus.gold.label_map={Fall: falls}", "are added: '+corpus.gold.label_map={...}'"),
         (
             "+task.gold_patientz=3",

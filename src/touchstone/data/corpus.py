@@ -34,6 +34,7 @@ from touchstone.schema import CorpusConfig, GoldFiles, TaskConfig
 from touchstone.source_table import SYNTHETIC
 from touchstone.taxonomy import Taxonomy
 
+PUBLIC = "public"  # corpus.access
 GOLD_FILES = ("path", "labels", "train", "dev", "test")
 CONTRADICTORY = 0.01  # share of texts with several labelings from which a run warns of them
 GOLD_VERSION = 2  # 2: a column that a header names twice, and an id as long as a text, are refused
@@ -94,7 +95,9 @@ def read_gold(
     restricted = corpus.access == "restricted"
 
     def compute() -> tuple[pd.DataFrame, dict[str, Any]]:
-        frame, counted = readers.read_gold_files(gold, taxonomy, data_folder, restricted=restricted)
+        frame, counted = readers.read_gold_files(
+            gold, taxonomy, data_folder, restricted=restricted, public=corpus.access == PUBLIC
+        )
         check(frame, taxonomy.ids)
         frame = assign_splits(
             frame,
@@ -210,6 +213,7 @@ def read_sites(
             taxonomy,
             data_folder,
             restricted=corpus.access == "restricted",
+            public=corpus.access == PUBLIC,
             place=place,
         )
         check(frame, taxonomy.ids)
@@ -298,7 +302,14 @@ def read_pool(
         return people.kept_apart(sentences, held, what="the pool", overlap=corpus.overlap)[0]
 
     def parts() -> Iterator[pd.DataFrame]:
-        read = shards.iter_shards(path, pool, seed, size=shards.SHARD_NOTES, restricted=restricted)
+        read = shards.iter_shards(
+            path,
+            pool,
+            seed,
+            size=shards.SHARD_NOTES,
+            restricted=restricted,
+            public=corpus.access == PUBLIC,
+        )
         segmented = shards.segment_shards(read, pool.candidates, cache=cache, processes=processes)
         return _counted(corpus, (apart(sentences) for _, sentences in segmented))
 

@@ -19,6 +19,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,6 +33,7 @@ LONGEST_ID = 100  # characters
 LABEL = re.compile(
     r"(?:[\w/-]+(?:\.[\w/-]+)*(?: (?=\S)|$)){0,3}"
 )  # up to three words, without the point that ends a sentence
+_public: ContextVar[bool] = ContextVar("public", default=False)
 Row = tuple[int, Mapping[str, Any]]  # line of the file on which the record begins, and the record
 
 
@@ -129,23 +131,41 @@ def opened(path: Path) -> Iterator[IO[str]]:
         raise UserError(f"{path}: damaged or cut gzip file. Copy it again") from None
 
 
+@contextmanager
+def of_public(public: bool) -> Iterator[None]:
+    """Let messages show whatever a file holds, where the corpus is public."""
+    token = _public.set(public)
+    try:
+        yield
+    finally:
+        _public.reset(token)
+
+
 def quoted(value: str) -> str:
     """Return a value of a file as a message may show it: as it is where it looks like a name or a
-    label, else that it is not shown.
+    label, else that it is not shown; of a public corpus its first `LONGEST_ID` characters.
 
     Examples
     --------
     >>> quoted("Resisting cell death"), quoted("n1/3"), quoted("Forgets names.")
     ('Resisting cell death', 'n1/3', '[text not shown]')
     """
+    if _public.get():
+        return " ".join(value.split())[:LONGEST_ID]
     return value if len(value) <= LONGEST_QUOTE and LABEL.fullmatch(value) else NOT_SHOWN
 
 
 def listed(names: Iterable[str]) -> str:
     """Return the fields of a record as a message may show them: see `quoted`, and at most two
-    words, since the first row of a file without a header is a patient's text."""
-    shown = [quoted(name) if len(name.split()) <= 2 else NOT_SHOWN for name in names]
-    strange = NOT_SHOWN in shown
+    words, since the first row of a file without a header is a patient's text; in full of a public
+    corpus (`of_public`)."""
+    names = list(names)
+    plain = [len(name.split()) <= 2 and len(name) <= LONGEST_QUOTE for name in names]
+    shown = [
+        quoted(name) if short or _public.get() else NOT_SHOWN
+        for name, short in zip(names, plain, strict=True)
+    ]
+    strange = NOT_SHOWN in shown or not all(plain)
     return ", ".join(shown) + (
         "; are these the names of columns, or has the file no header line?" if strange else ""
     )

@@ -78,6 +78,7 @@ def read_set(
             taxonomy,
             data_folder,
             restricted=corpus.access == "restricted",
+            public=corpus.access == "public",
             place=f"corpus.{source}",
         )
         frame = frame.assign(

@@ -51,7 +51,13 @@ class Shard:
 
 
 def iter_shards(
-    path: Path, pool: PoolFiles, seed: int, *, size: int = SHARD_NOTES, restricted: bool = False
+    path: Path,
+    pool: PoolFiles,
+    seed: int,
+    *,
+    size: int = SHARD_NOTES,
+    restricted: bool = False,
+    public: bool = False,
 ) -> Iterator[Shard]:
     """Read a pool of any size shard by shard.
 
@@ -59,13 +65,14 @@ def iter_shards(
     ----------
     path, pool, seed : as for `notes.iter_notes`; `pool.reader` says which reader.
     size : notes in a shard; the last has fewer. Another size makes other shards.
+    public : whether messages may show what the file holds.
     restricted : whether an error of a user's own reader is told without its words.
 
     Yields
     ------
     Shard, numbered from 0. The same file, filters, seed and size give the same shards.
     """
-    notes = pool_reader(pool, restricted=restricted)(path, pool, seed)
+    notes = pool_reader(pool, restricted=restricted, public=public)(path, pool, seed)
     for number, frame in enumerate(_frames(notes, size)):
         yield Shard(number, digest(frame.to_dict("list")), frame)
 

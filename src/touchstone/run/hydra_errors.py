@@ -218,6 +218,8 @@ def _explain_hydra(
             f"{typed}: conf/config.yaml chooses no {found[1]} that this could replace; write "
             f"+{typed}"
         )
+    if told := _explain_group(text, arguments):
+        return told
     if name in (
         "ValidationError",
         "UnsupportedValueType",
@@ -234,6 +236,25 @@ def _explain_hydra(
         "GrammarParseError",
     ):
         return " ".join(str(chain[-1]).split())[:400] or None
+    return None
+
+
+def _explain_group(text: str, arguments: Sequence[str]) -> str | None:
+    """Say what to write where a value, mostly a file, stands in place of a group of keys."""
+    found = re.search(r"(?:is not a subclass of|Cannot assign \w+ to Dict\[str,) (\w+)", text)
+    keys = _fields(found[1]) if found else []
+    if found is None or not keys:
+        return None
+    several = "Dict[" in found[0]
+    for argument in arguments:
+        key, _, value = argument.lstrip("+").partition("=")
+        if f"value: {value}" in text or (several and f"full_key: {key}" in text):
+            inside = f"path: {value}" if "path" in keys else f"{keys[0]}: ..."
+            inside = f"{{NAME: {{reader: table, {inside}}}}}" if several else f"{{{inside}}}"
+            return (
+                f"{argument}: {key} is a group of keys ({', '.join(keys[:4])}, ...), not a value. "
+                f"Write '+{key}={inside}'"
+            )
     return None
 
 

@@ -7,10 +7,10 @@ import json
 import pytest
 from grid import ROOT, small_taxonomy
 
-from touchstone.data.readers import sentences_jsonl
+from touchstone.data.readers import pool_reader, read_gold_files, sentences_jsonl
 from touchstone.data.readers.table import read
 from touchstone.errors import UserError
-from touchstone.schema import CategoryConfig, GoldFiles, TaxonomyConfig
+from touchstone.schema import CategoryConfig, GoldFiles, PoolFiles, TaxonomyConfig
 from touchstone.taxonomy import taxonomy_of
 
 CASES = ROOT.parent / "shared" / "cases" / "labels"
@@ -96,6 +96,26 @@ def test_a_missing_field_is_told_with_the_one_that_looks_like_it(name):
             alzheimer(),
             None,
         )
+
+
+def test_long_names_of_columns_are_shown_of_a_public_corpus_only(tmp_path):
+    header = "sentence as the nurse wrote it;note_id;labels"
+    files = GoldFiles(
+        reader="table", path=str(write(tmp_path, f"{header}\nFell.;n;falls\n") / "t.csv")
+    )
+    hidden = r"fields: \[text not shown\], note_id, labels; are these the names of columns"
+    with pytest.raises(UserError, match=hidden):
+        read_gold_files(files, small_taxonomy(), None)
+    with pytest.raises(UserError, match="fields: sentence as the nurse wrote it, note_id, labels"):
+        read_gold_files(files, small_taxonomy(), None, public=True)
+
+
+def test_names_of_a_public_pool_are_shown(tmp_path):
+    path = write(tmp_path, "what the note says,id\nFell.,1\n") / "t.csv"
+    pool = PoolFiles(path=str(path))
+    for public, shown in ((False, "text not shown"), (True, "what the note says, id")):
+        with pytest.raises(UserError, match=shown):
+            list(pool_reader(pool, public=public)(path, pool, 0))
 
 
 def write(folder, text, name="t.csv", **options):

@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 
 from touchstone import plugins
+from touchstone.data.files import of_public
 from touchstone.errors import UserError
 from touchstone.schema import GoldFiles, PoolFiles
 from touchstone.taxonomy import Taxonomy
@@ -35,12 +36,14 @@ def read_gold_files(
     data_folder: str | None,
     *,
     restricted: bool = False,
+    public: bool = False,
     place: str = GOLD,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Read labels with the reader that `gold.reader` names.
 
     Parameters
     ----------
+    public : messages may show what the file holds, such as long names of columns.
     place : the key that holds `gold`, for messages: `corpus.gold`, `corpus.sites.rural`.
 
     Raises
@@ -52,7 +55,8 @@ def read_gold_files(
     read = plugins.load(key, gold.reader, FOLDER, "read")
     check_keys(place, gold, read, "KEYS")
     if not plugins.is_foreign(gold.reader, FOLDER):
-        return read(gold, taxonomy, data_folder)
+        with of_public(public):
+            return read(gold, taxonomy, data_folder)
     with plugins.blaming(key, gold.reader, withheld=restricted):
         result = read(gold, taxonomy, data_folder)
     if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], pd.DataFrame)):
@@ -63,7 +67,7 @@ def read_gold_files(
 
 
 def pool_reader(
-    pool: PoolFiles, *, restricted: bool = False
+    pool: PoolFiles, *, restricted: bool = False, public: bool = False
 ) -> Callable[[Path, PoolFiles, int], Iterator[Note]]:
     """Return the reader of notes that `pool.reader` names, called with (path, pool, seed).
 
@@ -76,7 +80,7 @@ def pool_reader(
     iter_notes = plugins.load(key, pool.reader, FOLDER, "iter_notes", (REST_OF_TRAIN,))
     check_keys(POOL, pool, iter_notes, "POOL_KEYS")
     if not plugins.is_foreign(pool.reader, FOLDER):
-        return iter_notes
+        return _of_public(iter_notes) if public else iter_notes
 
     def notes(path: Path, pool: PoolFiles, seed: int) -> Iterator[Note]:
         with plugins.blaming(key, pool.reader, withheld=restricted):
@@ -87,6 +91,21 @@ def pool_reader(
                         f"four strings, not {_kind(note)}"
                     )
                 yield tuple(note)
+
+    return notes
+
+
+def _of_public(iter_notes: Callable[..., Iterator[Note]]) -> Callable[..., Iterator[Note]]:
+    """Return a reader of notes whose messages may show what a public file holds."""
+
+    def notes(path: Path, pool: PoolFiles, seed: int) -> Iterator[Note]:
+        found = iter_notes(path, pool, seed)
+        while True:
+            with of_public(True):
+                note = next(found, None)
+            if note is None:
+                return
+            yield note
 
     return notes
 
