@@ -60,7 +60,7 @@ class GridSweeper(Sweeper):
         Before the first, their number is left in the sweep's folder, for the lines that cells
         print, and on a terminal their table is shown.
         """
-        from touchstone.run import live, places
+        from touchstone.run import interruption, live, places
 
         assert self.config is not None and self.hydra_context and self.launcher
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
@@ -70,12 +70,14 @@ class GridSweeper(Sweeper):
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
         places.note_cells(folder, jobs)
-        live.start(folder, str(self.config.hydra.launcher._target_))
+        launcher = str(self.config.hydra.launcher._target_)
+        live.start(folder, launcher)
         size, results = self.max_batch_size or len(jobs), []
         for first in range(0, len(jobs), size):
             batch = jobs[first : first + size]
             self.validate_batch_is_legal(batch)
-            results.append(self.launcher.launch(batch, initial_job_idx=first))
+            with interruption.passed_on(launcher):
+                results.append(self.launcher.launch(batch, initial_job_idx=first))
             for result in results[-1]:
                 _ = result.return_value  # raises what the job raised
         return results

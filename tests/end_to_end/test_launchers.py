@@ -2,6 +2,7 @@
 cells share once."""
 
 import importlib.util
+import json
 import os
 import pickle
 import re
@@ -14,6 +15,8 @@ import pandas as pd
 import psutil
 import pytest
 import yaml
+from fake_annotator import NUMBERED
+from fake_llm_server import FakeLLM
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from preloaded import run, start
@@ -21,6 +24,7 @@ from report_store import composed
 from worker_threads import pools
 
 from touchstone import tracking
+from touchstone.llm.store import Store as LLMStore
 from touchstone.run.hydra_errors import explain
 from touchstone.run.sweep import SweepCallback
 
@@ -124,6 +128,47 @@ def test_a_local_sweep_that_is_ended_takes_its_workers_along_and_goes_on(basic, 
     done = run(*TWO_CELLS, *LOCAL, cwd=tmp_path)
     assert done.process.exitcode == 0 and "continuing sweep" in done.said(), done.said()
     assert outcome(tmp_path) == of_three_patients(basic)
+
+
+def labelled(body):
+    """Label the sentences about memory."""
+    lines = NUMBERED.findall(body["messages"][-1]["content"])
+    labels = [["cognitive_impairment"] * ("memory" in text) for _, text in lines]
+    rows = [
+        {"id": int(n), "labels": found, "confidence": "high"}
+        for (n, _), found in zip(lines, labels, strict=True)
+    ]
+    return json.dumps({"sentences": rows})
+
+
+@pytest.mark.parametrize(
+    ("launcher", "end"), [("local", signal.SIGTERM), ("joblib", signal.SIGINT)]
+)
+def test_cells_in_processes_of_their_own_wait_for_their_calls_in_flight(tmp_path, launcher, end):
+    with FakeLLM(labelled, latency=1) as server:
+        grid = (
+            *("-m", "mixture=silver", "prompt=minimal,guideline", "task.gold_patients=3", *SMALL),
+            *(f"hydra/launcher={launcher}", "hydra.launcher.n_jobs=2", "llm=openai"),
+            *(f"llm.endpoint={server.url}", "llm.model=fake-1", "llm.api_key_env=null"),
+            *("llm.workers=4", "llm.structured=json_schema"),
+        )
+        running = start(*grid, cwd=tmp_path)
+        running.wait_until(
+            lambda: len({body["messages"][0]["content"] for body in list(server.bodies)}) == 2
+        )
+        # a terminal tells the whole group
+        (os.killpg if end == signal.SIGINT else os.kill)(running.process.pid, end)
+        assert running.wait() == 130, running.said()
+        calls = server.calls
+        with LLMStore(tmp_path / ".cache" / "llm") as store:
+            assert len(store) == calls, "what was sent was answered and kept"
+        folder = re.search(r"hydra.sweep.dir=(\S+) resume", running.said())[1]
+        server.latency = 0
+        again = ("-m", f"hydra.sweep.dir={folder}", "resume", "hydra/launcher=basic")
+        done = run(*again, cwd=tmp_path)
+        assert done.process.exitcode == 0, done.said()
+        with LLMStore(tmp_path / ".cache" / "llm") as store:
+            assert len(store) == server.calls > calls, "nothing was asked twice"
 
 
 def test_joblib_gives_identical_bits_and_computes_shared_stages_once(basic, tmp_path):

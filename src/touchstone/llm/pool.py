@@ -38,6 +38,7 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0  # exponential back-off, before jitter
 LONGEST_RETRY_AFTER_S = 300.0  # an endpoint that asks for more counts as not available now
 TRIAL = 10  # answers that are looked at before many more are asked for
 TELL_S = 60.0  # how often to tell what is waited for
+SAME_S = 0.5  # two signals within it are one Ctrl-C
 POLL_S = 0.2  # how often to look for what another process is asking
 _TYPICAL_COMPLETION = 300  # tokens; for tokens_per_minute, until answers tell
 
@@ -378,17 +379,29 @@ class _Pool:
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
-        """Drain on the first Ctrl-C, drop what is in flight on the second."""
+        """Drain on the first Ctrl-C or SIGTERM, drop what is in flight on the second.
+
+        What comes within `SAME_S` of the first is the same one: schedulers and terminals tell every
+        process of a group, and the process that launched this one passes it on.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = signal.getsignal(signal.SIGINT)
+        before = {
+            number: handler
+            for number in (signal.SIGINT, signal.SIGTERM)
+            if (handler := signal.getsignal(number)) != signal.SIG_IGN
+        }
+        first: float | None = None
 
         def interrupt() -> None:
-            if isinstance(self.stop, KeyboardInterrupt):
-                for task in self.flying:
-                    task.cancel()
+            nonlocal first
+            if first is not None:
+                if time.monotonic() - first > SAME_S:
+                    for task in self.flying:
+                        task.cancel()
                 return
+            first = time.monotonic()
             self.stop = KeyboardInterrupt()
             log.warning(
                 "interrupted: waiting for %d requests in flight; Ctrl-C again drops them",
@@ -397,12 +410,14 @@ class _Pool:
             self.changed.set()
 
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, interrupt)
+        for number in before:
+            loop.add_signal_handler(number, interrupt)
         try:
             yield
         finally:
-            loop.remove_signal_handler(signal.SIGINT)
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                loop.remove_signal_handler(number)
+                signal.signal(number, handler)
 
     def _told(self, stop: BaseException) -> BaseException:
         """Return what stopped the pool with the counts in its message."""

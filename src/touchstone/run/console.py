@@ -12,6 +12,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import hydra
 from omegaconf import DictConfig
@@ -200,12 +201,15 @@ def _job(composed: DictConfig):
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    from touchstone.run import sweep
+    from touchstone.run.interruption import heeded
     from touchstone.run.job import run_job
 
     if HydraConfig.get().mode == RunMode.MULTIRUN:
-        return run_job(
-            composed
-        )  # Hydra must see the failure, to go on with the other cells and exit with 1
+        # Hydra must see the failure, to go on with the other cells and exit with 1
+        launcher = HydraConfig.get().launcher["_target_"]
+        with nullcontext() if sweep.launched_here() else heeded(launcher):
+            return run_job(composed)
     try:
         return run_job(composed)
     except Exception as error:  # noqa: BLE001 - told by main, without the lines that Hydra would add

@@ -185,6 +185,11 @@ def is_multirun() -> bool:
     )
 
 
+def launched_here() -> bool:
+    """Return whether this process launched the sweep."""
+    return _current.parent is not None
+
+
 def note_run(store: Store, run_id: str, register: str | None = None) -> None:
     """Remember a finished single run for the closing table, and the name to register it under."""
     if not is_multirun():

@@ -115,14 +115,20 @@ def _give(worker: _Worker, task: int | None) -> None:
 
 
 def _end(workers: Sequence[_Worker]) -> None:
-    """Let idle workers go; tell busy ones once that they are to stop, and wait for them."""
+    """Let idle workers go; tell busy ones that they are to stop, and wait for them; at a Ctrl-C
+    meanwhile tell them again."""
     for worker in workers:
         if worker.task is not None:
             worker.process.terminate()
         else:
             worker.pipe.send(None)
-    for worker in workers:
-        worker.process.join()
+    while alive := [worker for worker in workers if worker.process.is_alive()]:
+        try:
+            for worker in alive:
+                worker.process.join()
+        except KeyboardInterrupt:
+            for worker in alive:
+                worker.process.terminate()
 
 
 def _how(status: int | None) -> str:

@@ -23,6 +23,7 @@ from touchstone.llm.ask import ask
 from touchstone.llm.backends import openai as online
 from touchstone.llm.budget import spent_usd
 from touchstone.llm.facts import reserve
+from touchstone.llm.pool import SAME_S
 from touchstone.llm.protocol import ParseError, Request, Response
 from touchstone.llm.store import Store
 from touchstone.schema import LLMConfig
@@ -748,6 +749,7 @@ def test_a_second_ctrl_c_drops_what_is_in_flight(tmp_path):
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         assert "Ctrl-C again drops them" in process.stderr.readline()
+        time.sleep(2 * SAME_S)  # sooner it would be the same
         process.send_signal(signal.SIGINT)
         assert "left 4" in process.communicate(timeout=25)[1], "before the answers came"
 
