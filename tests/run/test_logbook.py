@@ -8,13 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import report_store as made
-from grid import run
+from grid import run, table
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
 from touchstone import tracking
 from touchstone.configuration import checked
+from touchstone.data.examples import dataset
 from touchstone.errors import UserError
-from touchstone.run import inputs, logged_models
+from touchstone.generate.stages import Generated
+from touchstone.llm.usage import Usage
+from touchstone.reproduce.bundle import _answers_used
+from touchstone.run import inputs, logbook, logged_models
 from touchstone.run.conf_files import composed
 from touchstone.run.served import Served
 from touchstone.taxonomy import taxonomy_of
@@ -157,3 +161,24 @@ def test_scores_of_the_test_set_belong_to_the_model_and_to_that_set(cell):
     assert "n_train" not in scores and not any(name.startswith("dev/") for name in scores)
     (test,) = [one for one in run.inputs.dataset_inputs if one.dataset.name == "test"]
     assert scores["test/score"].dataset_digest == test.dataset.digest
+
+
+def test_two_prompts_that_give_the_same_labels_are_two_generations_with_their_answers(tmp_path):
+    """A bundle needs the answers of both: the second alone could not be replayed."""
+    store = tracking.open_store(None, "twice", tmp_path / "mlflow")
+    settings = {"with_text": True, "prompt": None, "restricted": False, "pseudonyms": None}
+
+    def generation(prompt: str, keys: list[str]) -> Generated:
+        rows = table(("p1", "Forgets names.", ["memory"]), source="silver", split="")
+        made = dataset(rows, "silver", stage="silver", prompt=prompt, model="m", answer_keys=keys)
+        quarantine = pd.DataFrame(columns=["stage", "key", "reason", "text"])
+        return Generated("silver", made, quarantine, Usage(), (), (), False)
+
+    first, second = generation("minimal", ["a" * 64]), generation("guideline", ["b" * 64])
+    assert first.dataset.digest == second.dataset.digest
+    runs = {logbook.log_generation(store, one, **settings) for one in (first, second, first)}
+    assert len(runs) == 2
+    tags = {"touchstone.generation.silver": first.dataset.digest}
+    cell_id = tracking.start_run(store, "gold_silver", tags=tags, params={})
+    used = _answers_used(store, store.client.get_run(cell_id))
+    assert used == {"a" * 64, "b" * 64}

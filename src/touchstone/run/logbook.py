@@ -44,6 +44,7 @@ from touchstone.tracking import (
     failing_clearly,
     start_run,
     supersede,
+    where,
 )
 
 # generation stage -> templates of the prompt that it asks with, beside `system`
@@ -56,7 +57,7 @@ TEMPLATES = {
 
 # What this process has found in the store or put there: neither disappears from it while a sweep
 # runs.
-_generations: dict[tuple[str, str], str] = {}
+_generations: dict[tuple[str, str, str], str] = {}
 _prompts: dict[tuple[str, str], Any] = {}
 
 
@@ -184,14 +185,22 @@ def log_generation(
     restricted: bool,
     pseudonyms: Pseudonyms | None,
 ) -> str:
-    """Log a generated data set as a run of its own, once per content; return the run's id."""
+    """Log a generated data set as a run of its own, once per content and answers; return the run's
+    id. Two prompts may give the same labels, and a bundle needs the answers of both."""
     made = generated.dataset
-    place = (store.uri, made.digest)
+    keys = made.provenance.get("answer_keys", [])  # what a recording needs to replay it
+    if not with_text and pseudonyms is not None:
+        keys = [pseudonyms.request(key) for key in keys]
+    tags = {
+        KIND: "generation",
+        "touchstone.dataset": made.digest,
+        "touchstone.answers": digest({"answers": sorted(keys)}),
+    }
+    place = (store.uri, made.digest, tags["touchstone.answers"])
     if place in _generations:
         return _generations[place]
     with FileLock(str(store.folder / "locks" / f"generation-{made.digest[:16]}.lock")):
-        filters = f"tags.`touchstone.dataset` = '{made.digest}' and tags.`{KIND}` = 'generation'"
-        found = store.client.search_runs([store.experiment_id], filters)
+        found = store.client.search_runs([store.experiment_id], where(tags))
         done = next((run for run in found if run.info.status == "FINISHED"), None)
         if done is not None:
             return _generations.setdefault(place, done.info.run_id)
@@ -207,7 +216,7 @@ def log_generation(
             f"{made.provenance['stage']}|{made.provenance['prompt']}|{made.provenance['model']}"[
                 :60
             ],
-            tags=standard_tags() | {KIND: "generation", "touchstone.dataset": made.digest},
+            tags=standard_tags() | tags,
             params={"dataset": made.name, "digest": made.digest, **provenance},
         )
         with failing_clearly(store, run_id, restricted), artifact_folder(store, run_id) as folder:
@@ -224,17 +233,13 @@ def log_generation(
             }
             shown = inputs.write_tables(folder, tables)
             _write(folder / "prompt.md", _messages((generated,), with_text))
-            keys = made.provenance.get("answer_keys", [])
-            if not with_text and pseudonyms is not None:
-                keys = [pseudonyms.request(key) for key in keys]
-            # what a recording needs to replay it
             _write(folder / "answers.json", json.dumps(keys))
         with failing_clearly(store, run_id, restricted):
             usage = {f"llm/{name}": value for name, value in _usage(generated.usage).items()}
             numbers = {**usage, "n_examples": len(made), "n_quarantined": len(generated.quarantine)}
             links = _prompt_links(store, prompt, [generated.stage])
-            tags = [RunTag(name, value) for name, value in (links | shown).items()]
-            store.client.log_batch(run_id, metrics=entries(numbers), tags=tags)
+            said = [RunTag(name, value) for name, value in (links | shown).items()]
+            store.client.log_batch(run_id, metrics=entries(numbers), tags=said)
             store.client.log_inputs(
                 run_id,
                 [inputs.described(made, "generated", _uri(store, run_id, "examples.parquet"))],

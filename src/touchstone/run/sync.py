@@ -153,8 +153,10 @@ def copies_of(stores: Copying, run_id: str) -> list[Run]:
 
 
 def copy_generation(stores: Copying, run: Run) -> None:
-    """Copy the run of a generated data set, unless the target has one of that content."""
-    tags = {KIND: "generation", "touchstone.dataset": run.data.tags["touchstone.dataset"]}
+    """Copy the run of a generated data set, unless the target has one of that content, made from
+    the same answers."""
+    same_of = (KIND, "touchstone.dataset", "touchstone.answers")  # older runs lack the last
+    tags = {name: run.data.tags[name] for name in same_of if name in run.data.tags}
     same = [
         found
         for found in tracking.search(
