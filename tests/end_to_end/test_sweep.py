@@ -18,6 +18,7 @@ from grid import ROOT
 from preloaded import copy_store, run, start
 
 from touchstone import tracking
+from touchstone.run.sweep_folder import PARENT_FILE
 
 GRID = ("-m", "mixture=gold", "task.gold_patients=1,2,3", "tracking.log_models=false")
 KILLS = 10
@@ -265,6 +266,20 @@ def test_ctrl_c_keeps_what_was_finished_and_the_same_command_goes_on(undisturbed
     assert_whole(store, parent, reference)
 
 
+def test_a_ctrl_c_before_the_first_cell_leaves_a_folder_that_the_same_command_can_use(tmp_path):
+    grid = (*GRID, "hydra.sweep.dir=here")
+    running = start(*grid, cwd=tmp_path, hold_at="Launching")
+    running.wait_until_held()
+    os.killpg(running.process.pid, signal.SIGINT)
+    running.go_on()
+    assert running.wait() == 130, running.said()
+    assert (tmp_path / "here" / PARENT_FILE).exists() and not sweeps(opened(tmp_path))
+    done = run(*grid, cwd=tmp_path)
+    assert done.process.exitcode == 0, done.said()
+    (parent,) = sweeps(opened(tmp_path))
+    assert parent.info.status == "FINISHED"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -317,24 +332,25 @@ def small_disk(tmp_path: Path) -> list[str] | None:
     return prefix if probe.returncode == 0 else None
 
 
-def test_a_full_disk_is_told_in_one_line_and_the_same_command_goes_on_with_room(tmp_path):
+@pytest.mark.parametrize(
+    "on_it", ["paths.cache=disk/cache paths.store=disk/store", "hydra.sweep.dir=disk/sweep"]
+)
+def test_a_full_disk_is_told_in_one_line_and_the_same_command_goes_on_with_room(tmp_path, on_it):
     prefix = small_disk(tmp_path)
     if prefix is None:
         pytest.skip("this machine allows no small disk (unshare and mount)")
-    grid = (
-        "-m mixture=gold task.gold_patients=1,2,3 tracking.log_models=false "
-        "paths.cache=disk/cache paths.store=disk/store"
-    )
+    grid = f"-m mixture=gold task.gold_patients=1,2,3 tracking.log_models=false {on_it}"
+    left = 500 if "store" in on_it else 8  # kB
     copy_store(tmp_path / "empty")
     script = f"""
         mkdir disk && mount -t tmpfs -o size=50m none disk
-        cp -r empty disk/store
+        cp -r empty {"disk/store" if "store" in on_it else "mlflow"}
         room=$(df --output=avail -B 1k disk | tail -1)
-        head -c $(( (room - 500) * 1024 )) /dev/zero > disk/ballast
+        head -c $(( (room - {left}) * 1024 )) /dev/zero > disk/ballast
         {sys.executable} {ROOT}/run.py {grid}; echo "first: $?"
         rm disk/ballast
         {sys.executable} {ROOT}/run.py {grid}; echo "second: $?"
-        cp -r disk kept
+        test -d mlflow || cp -r disk/store mlflow
     """
     done = subprocess.run(
         [*prefix, "sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=300
@@ -345,7 +361,7 @@ def test_a_full_disk_is_told_in_one_line_and_the_same_command_goes_on_with_room(
     assert errors and all(
         re.search("no space|No space|is full", line) and "Traceback" not in line for line in errors
     ), errors
-    store = tracking.open_store(None, "two_directions", tmp_path / "kept" / "store")
+    store = tracking.open_store(None, "two_directions", tmp_path / "mlflow")
     finished = [parent for parent in sweeps(store) if parent.info.status == "FINISHED"]
     assert len(finished) == 1
     states = Counter(cell.info.status for cell in cells(store, finished[0]))

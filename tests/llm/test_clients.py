@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import gzip
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from touchstone.errors import UserError
 from touchstone.llm import addresses
 from touchstone.llm.ask import ask
 from touchstone.llm.protocol import Request
+from touchstone.llm.store import Store
 from touchstone.schema import LLMConfig
 
 BACKENDS = ("openai", "openai_batch")
@@ -146,3 +148,18 @@ def test_an_answer_is_read_up_to_a_size_after_decompression(tmp_path, packed):
         answers = ask(asked(), text_of, config(server.url, max_answer_mb=1), folder=tmp_path)
     assert answers.values == [None] and server.calls == 1
     assert "larger than 1 MB (llm.max_answer_mb)" in answers.quarantine["reason"][0]
+
+
+def test_large_answers_do_not_burden_the_store_and_the_others_are_kept(tmp_path):
+    sent = iter(range(12))
+
+    async def some(request):
+        content = "a" * 5_000_000 if next(sent) < 8 else '{"n": 2}'
+        return web.json_response({"model": "m", "choices": [{"message": {"content": content}}]})
+
+    with Handlers(some) as server:
+        answers = ask(asked(12), text_of, config(server.url, workers=4), folder=tmp_path)
+    assert Counter(answers.values) == {None: 8, '{"n": 2}': 4}
+    assert sum(path.stat().st_size for path in tmp_path.glob("*")) < 1_000_000
+    with Store(tmp_path) as store:
+        assert len(store) == 4
