@@ -4,15 +4,19 @@ wrote, outside the 0600 stores."""
 import gzip
 import hashlib
 import json
+import os
 import random
 import re
+import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from fake_llm_server import FakeLLM
-from grid import run, small_taxonomy
+from grid import ROOT, run, small_taxonomy
 from preloaded import completed
 
 from touchstone.data.readers.labelled_notes import read_labels
@@ -288,6 +292,58 @@ def test_private_folders_are_closed_to_others(written):
     folder, _ = written
     for path in [folder / ".cache", *(p for p in (folder / ".cache").rglob("*") if p.is_dir())]:
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+CALL = re.compile(r"^(\d+) (openat|mkdir|mkdirat|umask|clone3?|fork|vfork)\((.*)\) += (\d+)")
+
+
+def widest(trace: Path) -> dict[Path, int]:
+    """Return path -> mode with which each file and folder was created, from a trace of strace of a
+    process in the same folder."""
+    umasks: dict[str, int] = {}
+    modes: dict[Path, int] = {}
+    for line in trace.read_text(errors="replace").splitlines():
+        if not (match := CALL.match(line)):
+            continue
+        process, call, arguments, result = match.groups()
+        if call == "umask":
+            umasks[process] = int(arguments, 8)
+        elif call in ("clone", "clone3", "fork", "vfork"):
+            umasks[result] = umasks.get(process, 0)
+        elif "mkdir" in call or "O_CREAT" in arguments:
+            mode = int(arguments.rpartition(", ")[2], 8) & ~umasks.get(process, 0)
+            path = trace.parent / arguments.split('"')[1]
+            if path not in modes or "O_EXCL" in arguments:  # else SQLite opens what is there
+                modes[path] = modes.get(path, 0) | mode
+    return modes
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_no_file_that_can_hold_notes_is_open_to_others_for_a_moment(corpus, tmp_path):
+    """Under a umask that closes nothing, from the first call that makes each file or folder."""
+    trace = tmp_path / "trace"
+    calls = "trace=openat,mkdir,mkdirat,umask,clone,clone3,fork,vfork"
+    with FakeLLM(answer=Annotator()) as server:
+        llm = ["llm=vllm", f"llm.endpoint={server.url}", "llm.model=fake", "llm.tolerate=1"]
+        command = [sys.executable, str(ROOT / "run.py"), "mixture=gold_silver", *llm]
+        done = subprocess.run(
+            ["strace", "-f", "-qq", "-e", calls, "-o", trace, *command, *overrides(corpus)],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+            capture_output=True,
+            text=True,
+            preexec_fn=lambda: os.umask(0),
+        )
+    assert done.returncode == 0, done.stderr
+    # a lock is an empty file
+    private = {
+        path: mode
+        for path, mode in widest(trace).items()
+        if ".cache" in path.parts and path.suffix != ".lock"
+    }
+    names = " ".join(path.name for path in private)
+    assert "responses.sqlite" in names and KEY_FILE in names and ".parquet" in names
+    assert [f"{mode:o} {path}" for path, mode in private.items() if mode & 0o077] == []
 
 
 def test_digests_and_counts_are_logged_instead(written):
