@@ -50,6 +50,7 @@ CLASS_WEIGHT = one_of(("balanced", None))
 CHAR_NGRAMS = Range(lambda value: value == 0 or value >= 2, "0, or at least 2")
 OR_ALL = ", or null for all"
 OR_NO_LIMIT = ", or null for no limit"
+NOT_SAID = ", or null where it is not said"
 OR_ENDPOINTS = ", or null for the endpoint's default"
 
 
@@ -527,6 +528,15 @@ class PathsConfig:
 
 
 @dataclass
+class WorthConfig:
+    """What an expert's labels cost: tables and reports then say in hours and money what a mixture
+    saves. Nothing is assumed where it is not said."""
+
+    minutes_per_sentence: Optional[float] = key(None, more_than(0, NOT_SAID))
+    hourly_rate: Optional[float] = key(None, more_than(0, NOT_SAID))  # money an hour
+
+
+@dataclass
 class Config:
     corpus: CorpusConfig = MISSING
     taxonomy: TaxonomyConfig = MISSING
@@ -540,6 +550,7 @@ class Config:
     metrics: List[str] = field(default_factory=list)
     tracking: TrackingConfig = field(default_factory=TrackingConfig, metadata={"bookkeeping": True})
     paths: PathsConfig = field(default_factory=PathsConfig, metadata={"bookkeeping": True})
+    worth: WorthConfig = field(default_factory=WorthConfig, metadata={"bookkeeping": True})
     study: str = key(MISSING, bookkeeping=True)  # which paper table the results belong to
     seed: int = 0  # of the first repetition
     seeds: int = key(1, at_least(1))  # repetitions: seed, seed + 1, ...

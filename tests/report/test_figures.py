@@ -1,19 +1,26 @@
 """Figures: vector and the same bytes every time, told apart without colour, and drawn from what
 stands in the tables."""
 
+import io
+import re
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 import report_store as made
+from rich.console import Console
 
 from touchstone.data.examples import examples
+from touchstone.report import closing
 from touchstone.report.comparisons import compared
 from touchstone.report.figures import draw as figures
 from touchstone.report.figures import embedding
 from touchstone.report.figures import study as drawings
 from touchstone.report.figures.scores_svg import scores_svg
+from touchstone.report.formats import screen
 from touchstone.report.grid import collect
-from touchstone.report.tables.curves import curve_table, curves, equivalent_table
+from touchstone.report.tables.curves import curve_table, curves, equivalent_table, scarcest, worths
 
 ROWS = [
     {"name": n, "mixture": n, "value": v, "low": v - 0.1, "high": v + 0.1, "mark": "*"}
@@ -159,6 +166,8 @@ def curve():
             f"task.gold_patients={patients}",
             f"mixture={mixture}",
             "seeds=2",
+            "worth.minutes_per_sentence=3",
+            "worth.hourly_rate=40",
         )
         made.log(store, parent, *asked, cache=made.cache(), skill=skill)
     grid = collect(store, "a_curve")
@@ -170,7 +179,7 @@ def test_a_mixture_is_worth_gold_between_the_sizes_whose_scores_enclose_it(curve
     (found,) = curves(grid)
     small, large = found.gold
     assert small < large and list(found.mixtures) == ["gold_silver"]
-    (row,) = equivalent_table(grid, scores, 400).rows
+    (row,) = equivalent_table(grid, scores, worths(grid, 400)).rows
     worth = row.entries["worth"]
     assert (
         small < worth.value < large
@@ -181,6 +190,63 @@ def test_a_mixture_is_worth_gold_between_the_sizes_whose_scores_enclose_it(curve
         worth.value - small
     )
     assert " to " in worth.word and row.entries["added"].word.startswith("+")
+
+
+def test_what_a_mixture_saves_is_told_in_hours_and_money_where_the_runs_say_what_labels_cost(curve):
+    grid, scores = curve
+    unsaid = replace(grid, cells=tuple(_without_price(cell) for cell in grid.cells))
+    (plain,) = found = worths(unsaid, 400)
+    table = equivalent_table(unsaid, scores, found)
+    assert not {column.key for column in table.columns} & {"hours", "money", "llm_usd"}
+    assert "of an annotator" not in str(plain) and "worth/hours" not in plain.metrics()
+
+    (one,) = found = worths(grid, 400)
+    (row,) = equivalent_table(grid, scores, found).rows
+    saved = (one.gold.value - one.own) * 3 / 60
+    assert row.entries["hours"].value == pytest.approx(saved)
+    assert row.entries["money"].value == pytest.approx(saved * 40)
+    assert row.entries["llm_usd"].value == pytest.approx(0.12)
+    assert one.metrics()["worth/hours"] == pytest.approx(saved)
+    assert one.metrics()["worth/llm_usd"] == pytest.approx(0.12)
+    (said,) = map(str, scarcest(found))
+    gold = re.escape(f"gold_silver for 0.12 USD is worth {one.gold.value:,.0f} [")
+    assert re.match(gold, said) and re.search(
+        r"\] gold sentences, \d+ of them its own, about [\d,]+ (hours|minutes) of an annotator "
+        r"\([\d,]+ at 40 an hour\)$",
+        said,
+    )
+
+
+def _without_price(cell):
+    return replace(cell, config={**cell.config, "worth": {}})
+
+
+def test_the_end_of_a_sweep_tells_and_logs_what_a_mixture_is_worth(curve, monkeypatch):
+    grid, _ = curve
+    parent, runs = grid.sweeps[0].info.run_id, [cell.run for cell in grid.cells]
+    closing.finish_sweep(grid.store, parent, runs)
+    (one,) = worths(grid)
+    logged = grid.store.client.get_run(one.cell.run_id).data.metrics
+    assert logged["worth/gold_sentences"] == pytest.approx(one.gold.value)
+    assert logged["worth/money"] == pytest.approx(one.money(one.gold.value))
+    out = io.StringIO()
+    monkeypatch.setattr(screen, "console_of", lambda: Console(file=out, width=100))
+    closing.show_sweep(grid.store, parent, runs)
+    assert "gold_silver for 0.12 USD is worth" in out.getvalue()
+    assert f"Next:    touchstone report {parent[:8]}" in out.getvalue()
+    assert f"touchstone table a_curve --sweep {parent[:8]}" in out.getvalue()
+
+
+def test_beyond_the_curve_hours_are_more_than_those_of_the_largest_gold(curve):
+    grid, _ = curve
+    (one,) = worths(grid, 400)
+    beyond = replace(one, own=0, gold=replace(one.gold, value=float("inf")))
+    hours = beyond.gold.largest * 3 / 60
+    assert f"more than {hours:,.0f} hours of an annotator" in str(beyond)
+    assert "worth/hours" not in beyond.metrics()
+    below = replace(one, llm_usd=None, gold=replace(one.gold, value=float("-inf")))
+    assert str(below).startswith("gold_silver is worth less than")
+    assert "of an annotator" not in str(below)
 
 
 def test_cells_that_differ_in_more_than_gold_size_have_curves_of_their_own():

@@ -22,7 +22,8 @@ from touchstone.report.figures import draw as figures
 from touchstone.report.formats import html, markdown
 from touchstone.report.grid import Grid
 from touchstone.report.study import Study, study_of
-from touchstone.report.tables.captions import grouped, mixture_label, row_name, setting, tasks_of
+from touchstone.report.tables.captions import mixture_label, row_name, setting, tasks_of
+from touchstone.report.tables.curves import scarcest
 from touchstone.report.tables.entries import entry_of
 from touchstone.report.tables.layout import number
 from touchstone.tracking import Run
@@ -200,23 +201,12 @@ def _answers(study: Study) -> list[str]:
 
 
 def _worth(study: Study) -> list[str]:
-    """Say for each learning curve what the best mixture is worth where gold is scarcest."""
+    """Say for each learning curve what the best mixture is worth, without gold and where gold is
+    scarcest; in money and hours where the runs say what an expert's labels cost."""
     told = []
-    tables = [table for table in study.tables if table.name.endswith("_equivalents")]
-    for rows in grouped(
-        [row for table in tables for row in table.rows if row.entries["n_gold"].value > 0],
-        lambda row: row.labels[0],
-    ).values():
-        fewest = min(row.entries["n_gold"].value for row in rows)
-        best = max(
-            (row for row in rows if row.entries["n_gold"].value == fewest),
-            key=lambda row: np.nan_to_num(row.entries["worth"].value),
-        )
-        curve, mixture, allowed = best.labels
-        told.append(
-            f"{curve}: with {allowed} of gold ({fewest:,.0f} sentences), {mixture} is worth "
-            f"{best.entries['worth'].word} gold sentences."
-        )
+    for one in scarcest(study.worths):
+        with_gold = f"with {one.cell.axes['gold']} of gold, " if one.own else ""
+        told.append(f"{one.curve}: {with_gold}{one}.")
     return told
 
 

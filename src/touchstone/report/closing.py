@@ -28,7 +28,8 @@ from touchstone.report.formats import screen
 from touchstone.report.grid import Grid, grid_of
 from touchstone.report.reading import text
 from touchstone.report.tables.layout import Table
-from touchstone.tracking import Run, Store
+from touchstone.report.tables.worth import Worth
+from touchstone.tracking import Run, Store, default_uri
 from touchstone.tracking_errors import readable_uri
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class Closing:
     grid : see grid.py; None where it could not be made.
     tables : the result table of each task.
     figure : of the scores, as SVG.
+    worths : how many gold sentences each mixture is worth, where gold stands at several sizes.
     fault : why there is none of these, '' if there is.
     """
 
@@ -70,6 +72,7 @@ class Closing:
     grid: Grid | None = None
     tables: tuple[Table, ...] = ()
     figure: str = ""
+    worths: tuple[Worth, ...] = ()
     fault: str = ""
 
 
@@ -94,6 +97,9 @@ def finish_sweep(store: Store, parent: str, runs: list[Run]) -> None:
     tags = {"touchstone.best": ",".join(best)} if best else {}
     tracking.set_tags(store, parent, tags | runlist.description(closing.tables))
     _put_on_cells(store, results)
+    for one in closing.worths:
+        if numbers := one.metrics():
+            tracking.log_metrics(store, one.cell.run_id, numbers)
     kept = {run.info.run_id for run in runs}
     for run in tracking.children(store, parent):
         if run.info.run_id not in kept:
@@ -125,6 +131,7 @@ def _close(store: Store, runs: tuple[Run, ...]) -> Closing:
     try:
         from touchstone.report.comparisons import compared
         from touchstone.report.figures.scores_svg import scores_svg
+        from touchstone.report.tables.curves import worths
         from touchstone.report.tables.scores import score_panels, task_tables
 
         grid = grid_of(store, runs[0].data.tags.get(tracking.STUDY, ""), [], runs)
@@ -132,7 +139,8 @@ def _close(store: Store, runs: tuple[Run, ...]) -> Closing:
         scores = compared(grid)
         figure = scores_svg(score_panels(grid, scores)) if grid.cells else ""
         tables = tuple(task_tables(grid, scores))
-        return Closing(_with_scores(results, grid, scores), grid, tables, figure)
+        worth = tuple(worths(grid))
+        return Closing(_with_scores(results, grid, scores), grid, tables, figure, worth)
     except Exception as error:  # noqa: BLE001 - the cells are done and logged; a table must not undo that
         log.debug("the closing table could not be scored", exc_info=True)
         return Closing(results, fault=f"{type(error).__name__}: {error}")
@@ -260,6 +268,11 @@ def _show(console: Console, closing: Closing) -> None:
     shown = [line for table in closing.tables for line in _below(table)]
     for line in dict.fromkeys(shown):
         console.print(line, style="dim", markup=False, highlight=False)
+    if closing.worths:
+        from touchstone.report.tables.curves import scarcest
+
+        for one in scarcest(closing.worths):
+            console.print(f"{one.curve}: {one}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _below(table: Table) -> list[str]:
@@ -297,6 +310,25 @@ def _where(console: Console, store: Store, parent: str | None, runs: Sequence[Ru
         f"Browse:  {how}{readable_uri(host)}{link}",
     ):
         console.print(line, highlight=False, soft_wrap=True, markup=False)
+    for line in _next(store, parent, runs):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def _next(store: Store, parent: str | None, runs: Sequence[Run]) -> list[str]:
+    """Return the commands that come next; none where no cell is finished."""
+    done = [run for run in runs if run.info.status == "FINISHED"]
+    if not done:
+        return []
+    own = store.uri == default_uri("mlflow")
+    where = "" if own else f" --store {shlex.quote(readable_uri(store.uri))}"
+    study = done[0].data.tags.get(tracking.STUDY, "")
+    if parent is None:
+        run_id = done[0].info.run_id
+        return [f"Next:    touchstone reproduce {run_id}{where}"]
+    return [
+        f"Next:    touchstone report {parent[:8]}{where}",
+        f"         touchstone table {shlex.quote(study)} --sweep {parent[:8]}{where}",
+    ]
 
 
 def _serving(store: Store) -> str:

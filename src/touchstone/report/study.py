@@ -34,6 +34,7 @@ from touchstone.report.tables.categories import category_table
 from touchstone.report.tables.claims import claims_table
 from touchstone.report.tables.layout import Table
 from touchstone.report.tables.reviewed import review_table
+from touchstone.report.tables.worth import Worth
 
 Writer = Callable[["Study", Path], list[Path]]
 
@@ -48,6 +49,7 @@ class Study:
     tables : in the order of printing.
     figures : (name, caption, matplotlib Figure).
     left_out : what is not there, and why.
+    worths : how many gold sentences each mixture is worth.
     """
 
     grid: Grid
@@ -55,6 +57,7 @@ class Study:
     tables: tuple[Table, ...]
     figures: tuple[tuple[str, str, Figure], ...]
     left_out: tuple[str, ...]
+    worths: tuple[Worth, ...] = ()
 
 
 def study_of(grid: Grid, *, with_figures: bool = True, encoder: str = "tfidf") -> Study:
@@ -70,8 +73,10 @@ def study_of(grid: Grid, *, with_figures: bool = True, encoder: str = "tfidf") -
         raise UserError(f"study {grid.study}: there is no finished cell to make tables of. {told}")
     scores = compared(grid)
     tables = [studies.score_table(grid, scores)]
+    worths: list[Worth] = []
     if curves.curves(grid):
-        tables += [curves.curve_table(grid, scores), curves.equivalent_table(grid, scores)]
+        worths = curves.worths(grid)
+        tables += [curves.curve_table(grid, scores), curves.equivalent_table(grid, scores, worths)]
     if found := controls.control_table(grid):
         tables.append(found)
     if claims := claims_about(grid.study):
@@ -98,7 +103,7 @@ def study_of(grid: Grid, *, with_figures: bool = True, encoder: str = "tfidf") -
             else pictures
         )
         left_out += [f"{corpus}, {reason}" for reason in reasons] if several else reasons
-    return Study(grid, scores, tuple(tables), tuple(drawn), tuple(left_out))
+    return Study(grid, scores, tuple(tables), tuple(drawn), tuple(left_out), tuple(worths))
 
 
 def by_corpus(grid: Grid) -> dict[str, Grid]:

@@ -19,9 +19,11 @@ from touchstone.evaluate.learning import GoldEquivalent, gold_equivalent
 from touchstone.report import reading
 from touchstone.report.comparisons import N_RESAMPLES, generator, of_cell
 from touchstone.report.grid import Cell, Grid, flatten
+from touchstone.report.tables import worth
 from touchstone.report.tables.captions import caption, grouped, mixture_label, notes
 from touchstone.report.tables.entries import entry_of
 from touchstone.report.tables.layout import Column, Entry, Row, Table, count, word
+from touchstone.report.tables.worth import Worth
 
 
 @dataclass(frozen=True)
@@ -144,9 +146,9 @@ def curve_table(grid: Grid, scores: pd.DataFrame) -> Table:
     )
 
 
-def equivalent_table(grid: Grid, scores: pd.DataFrame, n_resamples: int = N_RESAMPLES) -> Table:
-    """Return how many gold sentences each mixture is worth, read off the curve of gold alone, with
-    an interval."""
+def equivalent_table(grid: Grid, scores: pd.DataFrame, found: Sequence[Worth]) -> Table:
+    """Return how many gold sentences each mixture is worth (`worths`), read off the curve of gold
+    alone, with an interval."""
     columns = (
         Column("n_gold", "gold in it"),
         Column("n_train", "n train"),
@@ -155,34 +157,26 @@ def equivalent_table(grid: Grid, scores: pd.DataFrame, n_resamples: int = N_RESA
         Column("added", "beyond its own gold"),
     )
     rows = []
-    for curve in curves(grid):
-        for label, cells in curve.mixtures.items():
-            for n, cell in sorted(cells.items()):
-                worth = equivalent(curve, cell, n_resamples)
-                runs = (cell.run_id, *(gold.run_id for gold in curve.gold.values()))
-                entries = {
-                    "n_gold": count(n, cell.run_id),
-                    "n_train": count(cell.run.data.metrics.get("n_train", np.nan), cell.run_id),
-                    "value": entry_of(scores, cell, main_score(curve.kind)),
-                    "worth": Entry(
-                        worth.value, worth.low, worth.high, digits=None, word=str(worth), runs=runs
-                    ),
-                    "added": Entry(
-                        word=_added(worth, n),
-                        value=worth.value - n,
-                        low=worth.low - n,
-                        high=worth.high - n,
-                        digits=None,
-                        runs=runs,
-                    ),
-                }
-                rows.append(
-                    Row(
-                        (curve.name, label, cell.axes["gold"] or "none"),
-                        entries,
-                        f"{curve.name} {label}",
-                    )
-                )
+    for one in found:
+        cell, gold, n = one.cell, one.gold, one.own
+        entries = {
+            "n_gold": count(n, cell.run_id),
+            "n_train": count(cell.run.data.metrics.get("n_train", np.nan), cell.run_id),
+            "value": entry_of(scores, cell, main_score(cell.kind)),
+            "worth": Entry(
+                gold.value, gold.low, gold.high, digits=None, word=str(gold), runs=one.runs
+            ),
+            "added": Entry(
+                word=_added(gold, n),
+                value=gold.value - n,
+                low=gold.low - n,
+                high=gold.high - n,
+                digits=None,
+                runs=one.runs,
+            ),
+        } | worth.entries(one)
+        labels = (one.curve, one.mixture, cell.axes["gold"] or "none")
+        rows.append(Row(labels, entries, f"{one.curve} {one.mixture}"))
     told = (
         "Gold-equivalent: the smallest number of gold sentences at which the curve of gold alone, "
         "made monotone and linear in the logarithm "
@@ -192,14 +186,49 @@ def equivalent_table(grid: Grid, scores: pd.DataFrame, n_resamples: int = N_RESA
         "it says more or less than them. "
         "It covers the choice of the test set, not the draw of training patients."
     )
+    if more := worth.columns(list(found)):
+        told += (
+            " Hours are those of an annotator for the gold sentences beyond its own, at the "
+            f"{worth.MINUTES} of the run. The LLM's price is that of when the data set was made."
+        )
     return Table(
         f"{grid.study}_equivalents",
         "How much gold a mixture is worth",
         told,
         ("Curve", "Mixture", "Gold allowed"),
-        columns,
+        (*columns, *more),
         tuple(rows),
     )
+
+
+def worths(grid: Grid, n_resamples: int = N_RESAMPLES) -> list[Worth]:
+    """Return what each mixture of each curve is worth."""
+    return [
+        Worth(
+            curve.name,
+            label,
+            cell,
+            n,
+            equivalent(curve, cell, n_resamples),
+            worth.price_of(cell),
+            worth.llm_usd(grid, cell),
+            (cell.run_id, *(gold.run_id for gold in curve.gold.values())),
+        )
+        for curve in curves(grid)
+        for label, cells in curve.mixtures.items()
+        for n, cell in sorted(cells.items())
+    ]
+
+
+def scarcest(found: Sequence[Worth]) -> list[Worth]:
+    """Return of each curve what is worth most without gold, and where gold is scarcest."""
+    out = []
+    for own in grouped(found, lambda one: one.curve).values():
+        fewest = min((one.own for one in own if one.own), default=0)
+        for n in dict.fromkeys((0, fewest)):
+            if least := [one for one in own if one.own == n]:
+                out.append(max(least, key=lambda one: np.nan_to_num(one.gold.value)))
+    return out
 
 
 def equivalent(curve: Curve, cell: Cell, n_resamples: int = N_RESAMPLES) -> GoldEquivalent:
