@@ -294,7 +294,7 @@ def test_private_folders_are_closed_to_others(written):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
 
 
-CALL = re.compile(r"^(\d+) (openat|mkdir|mkdirat|umask|clone3?|fork|vfork)\((.*)\) += (\d+)")
+CALL = re.compile(r"^(\d+) +(openat|mkdir|mkdirat|umask|clone3?|fork|vfork)\((.*)\) += (\d+)")
 
 
 def widest(trace: Path) -> dict[Path, int]:
