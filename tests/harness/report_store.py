@@ -25,6 +25,8 @@ from touchstone.data.examples import dataset, examples
 from touchstone.data.split import scarce_gold
 from touchstone.data.targets import categories, decode, encode
 from touchstone.evaluate.headline import score
+from touchstone.evaluate.sites import score_sites
+from touchstone.evaluate.subgroups import subgroup_table
 from touchstone.generate.prompts import prompt_of
 from touchstone.generate.stages import Generated
 from touchstone.llm.usage import Usage
@@ -175,6 +177,7 @@ def log(
     skill: float | None = None,
     restricted: bool = False,
     model=None,
+    elsewhere: bool = False,
 ) -> str:
     """Log one finished cell of the demo grid, with a model where one is given; return its run
     id."""
@@ -227,7 +230,21 @@ def log(
         }
         data["training"] = dataset(mixed.train, f"{config.corpus.name}/{name}")
         values["n_train"] = float(len(mixed.train))
-    cell = Cell(values, predictions, tables, data, used, model, ())
+    sites = {}
+    if elsewhere:  # a test site, and subgroups, of the simulated predictions' own patients
+        people = sorted(set(predictions["patient_id"]))
+        there = predictions[predictions["patient_id"].isin(people[::2])].reset_index(drop=True)
+        sites = {"rural": there}
+        at_site, tables["sites"] = score_sites(sites, categories(kind, taxonomy), kind)
+        values |= at_site
+        said = [
+            json.dumps({"sex": "F" if one in people[:2] else "M"})
+            for one in predictions["patient_id"]
+        ]
+        tables["subgroups"] = subgroup_table(
+            predictions, said, ["sex"], categories(kind, taxonomy), kind
+        )
+    cell = Cell(values, predictions, tables, data, used, model, (), sites=sites)
     run_id = start(store, parent, config, overrides)
     files = {
         "config.yaml": OmegaConf.to_yaml(raw, resolve=True),

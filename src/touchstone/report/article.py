@@ -82,7 +82,7 @@ def report(grid: Grid, parent: Run, *, encoder: str = "tfidf") -> tuple[str, Stu
     quality = [*_take(drawn, "quality"), *_take(tables, "quality", "quality_categories")]
     result = [
         *_take(drawn, "curves", "scores"),
-        *_take(tables, "scores", "curve", "equivalents", "controls"),
+        *_take(tables, "scores", "sites", "subgroups", "curve", "equivalents", "controls"),
         sections.missing(grid),
     ]
     by_category = [*_take(drawn, "gain", "confusion"), *_take(tables, "categories")]

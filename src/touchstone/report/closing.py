@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 import re
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -65,6 +65,7 @@ class Closing:
     tables : the result table of each task.
     figure : of the scores, as SVG.
     worths : how many gold sentences each mixture is worth, where gold stands at several sizes.
+    elsewhere : run id -> metrics of the cell at external test sites.
     fault : why there is none of these, '' if there is.
     """
 
@@ -73,6 +74,7 @@ class Closing:
     tables: tuple[Table, ...] = ()
     figure: str = ""
     worths: tuple[Worth, ...] = ()
+    elsewhere: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     fault: str = ""
 
 
@@ -97,6 +99,8 @@ def finish_sweep(store: Store, parent: str, runs: list[Run]) -> None:
     tags = {"touchstone.best": ",".join(best)} if best else {}
     tracking.set_tags(store, parent, tags | runlist.description(closing.tables))
     _put_on_cells(store, results)
+    for run_id, at_sites in closing.elsewhere.items():
+        tracking.log_metrics(store, run_id, dict(at_sites))
     for one in closing.worths:
         if numbers := one.metrics():
             tracking.log_metrics(store, one.cell.run_id, numbers)
@@ -132,6 +136,7 @@ def _close(store: Store, runs: tuple[Run, ...]) -> Closing:
         from touchstone.report.comparisons import compared
         from touchstone.report.figures.scores_svg import scores_svg
         from touchstone.report.tables.curves import worths
+        from touchstone.report.tables.elsewhere import site_metrics
         from touchstone.report.tables.scores import score_panels, task_tables
 
         grid = grid_of(store, runs[0].data.tags.get(tracking.STUDY, ""), [], runs)
@@ -139,8 +144,10 @@ def _close(store: Store, runs: tuple[Run, ...]) -> Closing:
         scores = compared(grid)
         figure = scores_svg(score_panels(grid, scores)) if grid.cells else ""
         tables = tuple(task_tables(grid, scores))
-        worth = tuple(worths(grid))
-        return Closing(_with_scores(results, grid, scores), grid, tables, figure, worth)
+        shown = _with_scores(results, grid, scores)
+        return Closing(
+            shown, grid, tables, figure, tuple(worths(grid)), elsewhere=site_metrics(grid)
+        )
     except Exception as error:  # noqa: BLE001 - the cells are done and logged; a table must not undo that
         log.debug("the closing table could not be scored", exc_info=True)
         return Closing(results, fault=f"{type(error).__name__}: {error}")

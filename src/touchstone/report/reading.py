@@ -165,13 +165,15 @@ def csv(store: Store, run: Run, path: str) -> pd.DataFrame:
     return pd.read_csv(found, keep_default_na=False, na_values=[""])
 
 
-def predictions(store: Store, run: Run, with_scores: bool = True) -> pd.DataFrame:
+def predictions(
+    store: Store, run: Run, with_scores: bool = True, name: str = "predictions"
+) -> pd.DataFrame:
     """Return the predictions table of a cell (see evaluate/predictions.py); an empty frame where it
-    has none.
+    has none; `name`: `site_rural` for those at a test site.
 
     Ids are plain Python strings: the tables go through them one by one.
     """
-    found = file(store, run, "predictions/predictions.parquet")
+    found = file(store, run, f"predictions/{name}.parquet")
     if found is None:
         return pd.DataFrame()
     table = pd.read_parquet(

@@ -32,6 +32,7 @@ from touchstone.report.tables import scores as studies
 from touchstone.report.tables.captions import missing_notes, tasks_of
 from touchstone.report.tables.categories import category_table
 from touchstone.report.tables.claims import claims_table
+from touchstone.report.tables.elsewhere import site_table, subgroup_table
 from touchstone.report.tables.layout import Table
 from touchstone.report.tables.reviewed import review_table
 from touchstone.report.tables.worth import Worth
@@ -81,6 +82,10 @@ def study_of(grid: Grid, *, with_figures: bool = True, encoder: str = "tfidf") -
         tables.append(found)
     if claims := claims_about(grid.study):
         tables.append(claims_table(grid, findings(grid, claims, scores)))
+    if elsewhere := site_table(grid, scores):
+        tables.append(elsewhere)
+    if groups := subgroup_table(grid):
+        tables.append(groups)
     if judged := review_table(grid):
         tables.append(judged)
     for task, kind in tasks_of(grid.cells).items():
