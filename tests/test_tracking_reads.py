@@ -4,6 +4,7 @@ import time
 
 import pytest
 from large_store import CELLS, fill
+from sqlalchemy.exc import OperationalError
 
 from touchstone import tracking
 from touchstone.errors import UserError
@@ -62,3 +63,16 @@ def test_studies_with_quotes_in_their_names_are_found(old, tmp_path):
     assert len(reading.search(store, study="o'hara", kind="cell")) == CELLS
     with pytest.raises(UserError, match="both ' and"):
         reading.search(store, study="'\"")
+
+
+def test_a_database_that_is_away_is_told_at_once_and_at_the_end_in_one_line(
+    tmp_path, monkeypatch, caplog
+):
+    def away(**_):  # as MLflow, after two minutes
+        raise OperationalError("connect", {}, Exception("Connection refused\nIs it running?"))
+
+    monkeypatch.setattr(tracking, "Client", away)
+    with pytest.raises(UserError, match="cannot open the tracking store postgresql://") as caught:
+        tracking.open_store("postgresql://me:secret@127.0.0.1:1/x", "study", tmp_path)
+    assert "the database at 127.0.0.1:1 does not answer" in caplog.text
+    assert "secret" not in str(caught.value) and "\n" not in str(caught.value)

@@ -217,7 +217,7 @@ def open_store(uri: str | None, experiment: str, folder: str | Path) -> Store:
             f"cannot write the tracking store in {folder}: {error.strerror}; set paths.store, or "
             "a server: tracking.uri=..."
         ) from error
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError, ImportError) as error:  # the last of a driver
         raise UserError(
             f"cannot open the tracking store {readable_uri(uri)}: {reason(error)}"
         ) from error

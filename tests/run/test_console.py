@@ -69,6 +69,11 @@ def test_overrides_may_stand_on_both_sides_of_a_flag(tmp_path):
             'hydra.launcher.nope=1: no key "nope" below hydra.launcher; hydra/launcher=NAME '
             "chooses one",
         ),
+        (
+            "hydra.sweeper.nope=1",
+            'hydra.sweeper.nope=1: no key "nope". There are: max_batch_size, params (below '
+            "hydra.sweeper)",
+        ),
         ("hydra.run.nope=1", 'hydra.run.nope=1: no key "nope". There are: dir (below hydra.run)'),
         ("experiment=two_directions", "write +experiment=two_directions"),
         ("mixture=glob(zz*)", "mixture=glob(zz*): matches nothing. There are: bronze, gold,"),

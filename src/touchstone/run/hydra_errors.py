@@ -183,7 +183,10 @@ def _explain_hydra(
                 full,
             )
             parent = full.rpartition(".")[0]
-            keys = _launcher_keys(arguments) if parent == "hydra.launcher" else _fields(found[2])
+            plugin = parent in ("hydra.launcher", "hydra.sweeper")
+            keys = (
+                _plugin_keys(parent.replace(".", "/"), arguments) if plugin else _fields(found[2])
+            )
             if keys:
                 return f"{typed}: {no_such('key', found[1], keys)}" + (
                     f" (below {parent})" if parent else ""
@@ -269,19 +272,14 @@ def _groups() -> list[str]:
     )
 
 
-def _launcher_keys(arguments: Sequence[str]) -> list[str]:
-    """Return the settings of the launcher that the arguments choose; the default one has none."""
+def _plugin_keys(group: str, arguments: Sequence[str]) -> list[str]:
+    """Return the settings of the launcher or sweeper (`hydra/launcher`) that the arguments choose,
+    or of the default one; Hydra's basic launcher has none."""
     from omegaconf import OmegaConf
 
-    chosen = next(
-        (
-            argument.partition("=")[2]
-            for argument in arguments
-            if argument.startswith("hydra/launcher=")
-        ),
-        "",
-    )
-    path = conf_file(f"hydra/launcher/{chosen}.yaml")
+    chosen = [a.partition("=")[2] for a in arguments if a.startswith(f"{group}=")]
+    default = {"hydra/sweeper": "grid"}.get(group, "")
+    path = conf_file(f"{group}/{chosen[0] if chosen else default}.yaml")
     return (
         [str(key) for key in OmegaConf.load(path) if key not in ("_target_", "defaults")]
         if path.is_file()
