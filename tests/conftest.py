@@ -24,6 +24,14 @@ LONG = (
         "report/test_grid_of_cells",
         "report/formats/test_screen",
         "report/test_figures",
+        "report/test_views",  # this and what follows read the store that those before have made
+        "report/test_means",
+        "report/test_claims",
+        "report/test_closing",
+        "report/test_explorer",
+        "report/test_judging",
+        "report/test_publishing",
+        "test_cli",
     ),
     (
         "end_to_end/test_server",

@@ -108,9 +108,7 @@ def test_an_entry_point_of_an_installed_package(project, monkeypatch):
     module.read = read
     monkeypatch.setitem(sys.modules, "charts_package", module)
     entry = EntryPoint("charts", "charts_package:read", "touchstone.readers")
-    monkeypatch.setattr(
-        plugins, "entry_points", lambda group: EntryPoints([entry]).select(group=group)
-    )
+    monkeypatch.setattr(plugins, "_entries", lambda group: EntryPoints([entry]).select(group=group))
     assert plugins.load(KEY, "charts", FOLDER, "read") is read
     with pytest.raises(UserError, match="Did you mean charts"):
         plugins.load(KEY, "chart", FOLDER, "read")

@@ -23,7 +23,8 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import EntryPoint, entry_points
+from functools import lru_cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -251,7 +252,14 @@ def _split(name: str) -> tuple[str, str, str]:
 
 
 def _installed(folder: str) -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=group_of(folder))}
+    return {entry.name: entry for entry in _entries(group_of(folder))}
+
+
+@lru_cache(maxsize=32)
+def _entries(group: str) -> EntryPoints:
+    """Return a group's entry points: a look into the files of every package, so once a process, not
+    for each name of each cell."""
+    return entry_points(group=group)
 
 
 def _own_file(module: str) -> Path | None:

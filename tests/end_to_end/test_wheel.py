@@ -14,6 +14,10 @@ from pathlib import Path
 
 import pytest
 from grid import ROOT
+from preloaded import copy_store
+
+from touchstone import tracking
+from touchstone.report import reading
 
 LEFT_OUT = (".git", ".venv", "build", "mlflow", "multirun", ".cache", "*.egg-info", "__pycache__")
 
@@ -87,6 +91,7 @@ def test_a_source_archive_gives_the_same_wheel(wheel, tmp_path):
 
 def test_the_demo_runs_outside_a_checkout(bin_folder, tmp_path):
     touchstone = bin_folder / "touchstone"
+    copy_store(tmp_path / "mlflow")
     assert re.fullmatch(
         r"touchstone \d+\.\d+\.\d+\n", checked(touchstone, "--version", cwd=tmp_path)
     )
@@ -110,17 +115,8 @@ def test_the_demo_runs_outside_a_checkout(bin_folder, tmp_path):
         cwd=tmp_path,
     )
     assert list((tmp_path / "tables").glob("*.md"))
-    listed = (
-        "import touchstone.tracking as t, touchstone.report.reading as r\n"
-        "s = t.open_existing('mlflow')\n"
-        "print(*[k + ' ' + x.info.run_id for k in ('sweep', 'cell') for x in r.search(s, "
-        "kind=k)], sep='\\n')"
-    )
-    runs = dict(
-        line.split()
-        for line in checked(bin_folder / "python", "-c", listed, cwd=tmp_path).split("\n")
-        if line.startswith(("sweep ", "cell "))
-    )
+    store = tracking.open_existing(tmp_path / "mlflow")
+    runs = {kind: reading.search(store, kind=kind)[0].info.run_id for kind in ("sweep", "cell")}
     checked(touchstone, "report", runs["sweep"][:8], "--out", "page.html", cwd=tmp_path)
     assert "identical" in checked(touchstone, "reproduce", runs["cell"], cwd=tmp_path)
     checked(touchstone, "bundle", runs["sweep"], "--out", "appendix.tar.gz", cwd=tmp_path)

@@ -26,9 +26,12 @@ import hydra_plugins.touchstone_grid
 import touchstone.data.readers.labelled_notes
 import touchstone.llm.backends.openai
 import touchstone.models.tfidf
+import touchstone.report.article
 import touchstone.report.closing
+import touchstone.report.command
 import touchstone.report.comparisons
 import touchstone.report.figures.scores_svg
+import touchstone.report.page
 import touchstone.report.tables.captions
 import touchstone.report.tables.scores
 import touchstone.reproduce.bundle

@@ -33,6 +33,8 @@ from touchstone.llm.usage import Usage
 from touchstone.mixture import compose as mix
 from touchstone.pipeline import Cell
 from touchstone.pseudonyms import pseudonyms_of
+from touchstone.report.grid import collect
+from touchstone.report.study import Study, study_of
 from touchstone.run import conf_files, logbook
 from touchstone.run.identity import cell_key, params
 from touchstone.run.names import run_name
@@ -355,6 +357,13 @@ def shared():
     return folder, *two_directions(
         folder, mixtures=("gold", "bronze", "gold_silver", "gold_bronze"), failing="gold_bronze"
     )
+
+
+@lru_cache(maxsize=1)
+def shared_study() -> Study:
+    """Return the study of the `shared` store, its tables and figures; made once per process, never
+    changed."""
+    return study_of(collect(shared()[1], "two_directions"))
 
 
 @lru_cache(maxsize=1)

@@ -14,6 +14,7 @@ import io
 import marshal
 import os
 import runpy
+import select
 import shlex
 import shutil
 import signal
@@ -107,17 +108,23 @@ def _reap() -> None:
 
 def _answer(connection: socket.socket, python: str) -> None:
     """Run what is asked for in a child, and send back its exit status (128 and the signal's number
-    where one ended it, as a shell says it)."""
+    where one ended it, as a shell says it). Who asked is killed: so is the child."""
     _, streams, _, _ = socket.recv_fds(connection, 1, 3)
     parts = []
     while part := connection.recv(1 << 20):
         parts.append(part)
     child = os.fork()
     if child == 0:
+        os.setpgrp()
         connection.close()
         _run(streams, python, *marshal.loads(b"".join(parts)))
     for stream in streams:
         os.close(stream)
+    ended, events = os.pidfd_open(child), select.poll()
+    events.register(ended, select.POLLIN)
+    events.register(connection, 0)  # tells of POLLHUP only: its other end is gone
+    if ended not in dict(events.poll()):
+        os.killpg(child, signal.SIGKILL)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     try:
         connection.sendall(bytes([status if status >= 0 else 128 - status]))

@@ -85,12 +85,8 @@ def test_a_cross_validation_shows_the_mean_of_its_folds_in_its_row(tmp_path: Pat
 
 
 def test_the_caption_says_what_the_draws_share() -> None:
-    _, store, _ = made.shared()
-    scores = next(
-        one
-        for one in study_of(collect(store, "two_directions")).tables
-        if one.name == "two_directions_scores"
-    )
+    tables = made.shared_study().tables
+    scores = next(one for one in tables if one.name == "two_directions_scores")
     assert scores.caption.endswith("The LLM's examples and pool: first draw.")
     assert any(
         "Few-shot examples and the LLM's pool are those of the first" in note

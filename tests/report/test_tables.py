@@ -43,8 +43,7 @@ TABLES = (
 
 @pytest.fixture(scope="module")
 def study():
-    _, store, _ = made.shared()
-    return study_of(collect(store, "two_directions"))
+    return made.shared_study()
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from touchstone.evaluate.headline import main_score, values
 from touchstone.report import closing, reading
 from touchstone.report.article import report
 from touchstone.report.formats import csv, latex, markdown, screen
-from touchstone.report.grid import collect, grid_of
-from touchstone.report.study import study_of, write
+from touchstone.report.grid import grid_of
+from touchstone.report.study import write
 from touchstone.report.tables.layout import number
 
 
@@ -26,8 +26,7 @@ def sweep():
     _, store, parent = made.shared()
     runs = tracking.latest_children(store, parent)
     closing.finish_sweep(store, parent, runs)
-    study = study_of(collect(store, "two_directions"))
-    return store, parent, runs, study
+    return store, parent, runs, made.shared_study()
 
 
 @pytest.fixture(scope="module")
