@@ -338,3 +338,25 @@ def test_shots_are_shown_by_the_fewshot_variant():
         note(), prompt("guideline_fewshot"), params={}, per_request=40, shots=[example]
     )
     assert "Tripped on the cat. -> falls" in asked[0].messages[1]["content"]
+
+
+def test_what_a_model_writes_is_one_line_without_what_terminals_obey():
+    (first, *_) = label_to_data.requests(
+        prompt_of(prompt_config("guideline"), small_taxonomy(), "multiclass"),
+        params={},
+        per_category=1,
+        n_none=0,
+        per_request=1,
+        seed=0,
+    )
+    category = first.context["category"]
+    hostile = "Gets lost\x1b]8;;http://x\x07 at\x00 night,\r\n\u202eas her\x9b31m family says."
+    entry = {"id": 1, "text": hostile, "labels": [category]}
+    (found,) = label_to_data.parse(first, json.dumps({"sentences": [entry]}), small_taxonomy())
+    assert found["text"] == "Gets lost ]8;;http://x at night, as her 31m family says."
+    many = [{**entry, "id": n} for n in range(1, 10_001)]
+    with pytest.raises(ParseError):
+        label_to_data.parse(first, json.dumps({"sentences": many}), small_taxonomy())
+    with pytest.raises(ParseError, match="one sentence of"):
+        long = [{**entry, "text": "lost " * 10_000}]
+        label_to_data.parse(first, json.dumps({"sentences": long}), small_taxonomy())

@@ -63,6 +63,7 @@ class FakeLLM:
         log: str | None = None,
         keep_bodies: bool = True,
         batch_polls: int = 1,
+        tls: Any = None,
     ):
         self.answer, self.fault, self.latency, self.model = answer, fault, latency, model
         self.supports, self.tokens_field, self.keep_bodies, self.batch_polls = (
@@ -76,6 +77,7 @@ class FakeLLM:
         self.headers: list[dict[str, str]] = []
         self.asked: Counter[str] = Counter()
         self.arrived: list[float] = []
+        self.tls = tls  # an ssl.SSLContext: https
         self.log = open(log, "a", buffering=1) if log else None  # noqa: SIM115
         self.files: dict[str, str] = {}
         self.batches: dict[str, dict[str, Any]] = {}
@@ -118,9 +120,10 @@ class FakeLLM:
             self.app(), access_log=None, handler_cancellation=True, shutdown_timeout=0.1
         )
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", port)
+        site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=self.tls)
         await site.start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        scheme = "https" if self.tls else "http"
+        self.url = f"{scheme}://127.0.0.1:{runner.addresses[0][1]}/v1"
         ready()
         await self._stopped.wait()
         await runner.cleanup()
@@ -151,7 +154,7 @@ class FakeLLM:
         fault = self.fault(number, body)
         fault = {"kind": fault} if isinstance(fault, str) else fault or {"kind": None}
         kind = fault["kind"]
-        if kind in ("400", "401", "403", "404", "422", "429", "500", "503"):
+        if kind in ("400", "401", "402", "403", "404", "422", "429", "500", "503"):
             return _error(int(kind), fault)
         refused = self._unsupported(body)
         if refused is not None:

@@ -86,7 +86,7 @@ def test_cells_are_text_and_drop_down(tmp_path):
     import openpyxl
 
     frame = population()
-    frame["text"] = ["=1+1 " + text for text in frame["text"]]
+    frame["text"] = ["=1+1 \x1b" + text for text in frame["text"]]
     review = draw(
         frame,
         kind="multiclass",

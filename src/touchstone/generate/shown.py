@@ -16,6 +16,8 @@ from typing import Any
 LONGEST_NOTE_TYPE = 80
 
 _BREAK = re.compile("[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029\x00-\x08\x0e-\x1b\x7f]")
+# control characters, and those that turn the direction of writing around
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _DELIMITER = re.compile(r"<(?=/?\s*sentences)|<(?=\|)", re.IGNORECASE)
 
 
@@ -34,6 +36,18 @@ def heading(text: str) -> str:
     """Return a field of a note, its type, as a prompt shows it: one line of at most
     `LONGEST_NOTE_TYPE` characters."""
     return " ".join(shown(text).split())[:LONGEST_NOTE_TYPE]
+
+
+def one_line(text: Any) -> str:
+    """Return a text that a model wrote as one line without control characters, which terminals and
+    spreadsheets heed; "" where it is no text.
+
+    Examples
+    --------
+    >>> one_line("Gets lost\\n at\\x1b night. "), one_line(None)
+    ('Gets lost at night.', '')
+    """
+    return " ".join(_CONTROL.sub(" ", text).split()) if isinstance(text, str) else ""
 
 
 def variables(given: Mapping[str, Any]) -> dict[str, Any]:

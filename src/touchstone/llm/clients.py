@@ -9,8 +9,10 @@ answer.
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING, Any
 
+import certifi
 import httpx2
 import openai
 
@@ -41,6 +43,7 @@ def online(llm: LLMConfig) -> openai.AsyncOpenAI:
         timeout=llm.timeout_s,
         limits=workers,
         trust_env=llm.location != "local",
+        verify=_certificates(),
         follow_redirects=False,
     )
     given = {**_settings(llm), "http_client": http, "max_retries": 0}
@@ -57,12 +60,30 @@ def batch(llm: LLMConfig) -> openai.OpenAI:
         guarded=_Limits(llm, BATCH_FILE_MIB),
         timeout=llm.timeout_s,
         trust_env=llm.location != "local",
+        verify=_certificates(),
         follow_redirects=False,
     )
     given = {**_settings(llm), "http_client": http, "max_retries": llm.max_tries - 1}
     if llm.api_version:
         return openai.AzureOpenAI(azure_endpoint=llm.endpoint, api_version=llm.api_version, **given)
     return openai.OpenAI(base_url=llm.endpoint, **given)
+
+
+def certificate_fault(error: BaseException | None) -> str | None:
+    """Return why the certificate of an endpoint was not accepted, None for any other error."""
+    while error is not None:
+        if why := getattr(error, "verify_message", None):  # of ssl.SSLCertVerificationError
+            return f"{why}; SSL_CERT_FILE names a file of authorities to accept"
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _certificates() -> ssl.SSLContext:
+    """Return whom to believe: the machine's authorities or those of SSL_CERT_FILE, as a hospital's
+    own, and the public ones."""
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    return context
 
 
 def _settings(llm: LLMConfig) -> dict[str, Any]:

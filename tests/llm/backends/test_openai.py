@@ -9,10 +9,10 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from aiohttp import web
+from counting_requests import PATHS, SCHEMA, client_code, config, echo, number_of, parse, request
 from fake_llm_server import FakeLLM
 
 from touchstone.errors import UserError
@@ -24,62 +24,13 @@ from touchstone.llm.backends import openai as online
 from touchstone.llm.budget import spent_usd
 from touchstone.llm.facts import reserve
 from touchstone.llm.pool import SAME_S
-from touchstone.llm.protocol import ParseError, Request, Response
+from touchstone.llm.protocol import Request, Response
 from touchstone.llm.store import Store
-from touchstone.schema import LLMConfig
-
-HERE = Path(__file__).resolve().parent
-PATHS = [str(HERE), str(HERE.parents[1] / "harness")]  # of processes that tests start
-SCHEMA = {
-    "title": "answer",
-    "type": "object",
-    "properties": {"n": {"type": "integer"}},
-    "required": ["n"],
-    "additionalProperties": False,
-}
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(pool, "FIRST_WAIT_S", 0.02)
-
-
-def config(server, **changes):
-    url = server if isinstance(server, str) else server.url
-    settings = {
-        "name": "fake",
-        "backend": "openai",
-        "model": "fake-1",
-        "endpoint": url,
-        "location": "local",
-        "workers": 8,
-        "timeout_s": 60.0,  # what is to time out gives its own
-    }
-    return LLMConfig(**{**settings, **changes})
-
-
-def request(number, schema=SCHEMA, **changes):
-    messages = (
-        {"role": "system", "content": "Count."},
-        {"role": "user", "content": f"request {number}"},
-    )
-    return Request(messages, schema, {"max_tokens": 50}, **{"stage": "count", **changes})
-
-
-def parse(request, text):
-    value, _ = loads(text)
-    if not isinstance(value, dict) or not isinstance(value.get("n"), int):
-        raise ParseError('answer {"n": integer}')
-    return value["n"]
-
-
-def number_of(body):
-    """The number of a request, also when it is asked again."""
-    return int(body["messages"][1]["content"].split()[1])
-
-
-def echo(body):
-    return json.dumps({"n": number_of(body)})
 
 
 def once(kind, **more):
@@ -153,7 +104,7 @@ def test_a_full_hit_does_not_import_the_client(tmp_path):
     code = f"""
 import sys
 sys.path[:0] = {PATHS!r}
-from test_openai import request, parse, config
+from counting_requests import request, parse, config
 for name in [name for name in sys.modules if name.split(".")[0] in ("openai", "httpx2", "torch", "transformers")]:
     del sys.modules[name]
 from touchstone.llm.ask import ask
@@ -506,7 +457,7 @@ def test_two_processes_asking_the_same_make_one_call_each(tmp_path):
         code = f"""
 import sys
 sys.path[:0] = {PATHS!r}
-from test_openai import request, parse, config
+from counting_requests import request, parse, config
 from touchstone.llm.ask import ask
 answers = ask([request(n) for n in range(60)], parse, config({server.url!r}), folder={str(tmp_path)!r})
 assert answers.values == list(range(60))
@@ -675,20 +626,6 @@ def test_retry_after_may_be_a_date():
     assert (
         80 < online.retry_after({"retry-after": formatdate(time.time() + 100, usegmt=True)}) <= 100
     )
-
-
-def client_code(server_url, folder, n, workers):
-    return f"""
-import sys
-sys.path[:0] = {PATHS!r}
-from test_openai import request, parse, config
-from touchstone.llm.ask import ask
-import logging
-logging.basicConfig(format="%(message)s")
-answers = ask([request(n) for n in range({n})], parse, config({server_url!r}, workers={workers}, structured="json_schema"), folder={str(folder)!r})
-assert answers.values == list(range({n})), "values"
-print("sent", answers.usage.sent)
-"""  # noqa: E501
 
 
 def test_killed_at_half_three_times_it_repeats_at_most_what_was_in_flight(tmp_path):

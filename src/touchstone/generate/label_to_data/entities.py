@@ -21,6 +21,7 @@ from touchstone.data.examples import examples
 from touchstone.generate.data_to_label.sentences import entries_of, entry_id
 from touchstone.generate.label_to_data.sentences import WORDS, cycle
 from touchstone.generate.prompts import Prompt
+from touchstone.generate.shown import one_line
 from touchstone.llm.answers import loads
 from touchstone.llm.marks import Span, read_marks
 from touchstone.llm.protocol import ParseError, Request
@@ -110,7 +111,7 @@ def parse_names(request: Request, text: str) -> list[list[str]]:
             or not all(isinstance(name, str) for name in names)
         ):
             raise ParseError(f'id {number}: "names" must be a list of names')
-        names = [" ".join(name.split()) for name in names]
+        names = [one_line(name) for name in names]
         if not all(
             name and len(name.split()) <= NAME_WORDS and not re.search(r"[<>;]", name)
             for name in names
@@ -303,7 +304,7 @@ def parse(request: Request, text: str, taxonomy: Taxonomy) -> list[dict[str, Any
         number = entry_id(entry, numbers)
         if number in found:
             raise ParseError(f"id {number} is answered twice; write one sentence for each line")
-        marked = " ".join(entry["text"].split()) if isinstance(entry.get("text"), str) else ""
+        marked = one_line(entry.get("text"))
         try:
             plain, spans = read_marks(marked, taxonomy.ids)
             _check(plain, spans, numbers[number].get("names", ()), category_id, taxonomy)

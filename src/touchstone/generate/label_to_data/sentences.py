@@ -19,6 +19,7 @@ import pandas as pd
 from touchstone.data.examples import examples
 from touchstone.generate.data_to_label.sentences import check_labels, entries_of, entry_id
 from touchstone.generate.prompts import Prompt
+from touchstone.generate.shown import one_line
 from touchstone.llm.protocol import ParseError, Request
 from touchstone.taxonomy import NONE, Taxonomy
 
@@ -153,7 +154,7 @@ def parse(request: Request, text: str, taxonomy: Taxonomy) -> list[dict[str, Any
         number = entry_id(entry, numbers)
         if number in found:
             raise ParseError(f"id {number} is answered twice; write one sentence for each line")
-        sentence = " ".join(entry["text"].split()) if isinstance(entry.get("text"), str) else ""
+        sentence = one_line(entry.get("text"))
         if not WORDS[0] <= len(sentence.split()) <= WORDS[1]:
             raise ParseError(
                 f'id {number}: "text" must be one sentence of {WORDS[0]} to {WORDS[1]} words'

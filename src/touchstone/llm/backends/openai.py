@@ -119,9 +119,11 @@ class Sender:
             raise Refused(str(error)) from None
         except TimeoutError:
             raise self._no_answer(f"no answer within {self.llm.timeout_s:g} s") from None
-        except openai.APITimeoutError:
-            raise self._no_answer("timed out, or the connection was dropped") from None
-        except openai.APIConnectionError:
+        except openai.APIConnectionError as error:
+            if fault := clients.certificate_fault(error):
+                raise Stop(f"{self.llm.endpoint}: its certificate is refused ({fault})") from None
+            if isinstance(error, openai.APITimeoutError):
+                raise self._no_answer("timed out, or the connection was dropped") from None
             raise Again("no connection") from None
         except openai.APIStatusError as error:
             if (

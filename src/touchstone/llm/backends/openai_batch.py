@@ -62,6 +62,10 @@ def answer(asked: Mapping[str, Request], store: Store, llm: LLMConfig, progress:
         ) as report:
             run.until_answered(report)
     except openai.OpenAIError as error:
+        if fault := clients.certificate_fault(error):
+            raise UserError(
+                f"{llm.endpoint}: its certificate is refused ({fault}); nothing was sent"
+            ) from None
         code = getattr(error, "status_code", type(error).__name__)
         raise UserError(
             f"{llm.endpoint}: the Batch API failed ({code}); submitted batches are remembered, "

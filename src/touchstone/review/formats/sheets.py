@@ -9,6 +9,7 @@ before it, which is taken off when the sheet is read.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from touchstone.review.judgements import COLUMNS
 from touchstone.review.sampling import Review
 from touchstone.taxonomy import NONE
 
+_NOT_IN_XLSX = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")  # control characters in a note
 LABELS = ("label", "label_2", "label_3", "label_4")
 
 
@@ -64,7 +66,8 @@ def write_xlsx(review: Review, path: Path) -> list[Path]:
     for line in _lines(review):
         row = sheet.max_row + 1
         for column, value in enumerate(line, start=1):
-            written = sheet.cell(row=row, column=column, value=value)
+            shown = _NOT_IN_XLSX.sub("\ufffd", value) if isinstance(value, str) else value
+            written = sheet.cell(row=row, column=column, value=shown)
             written.data_type = "s"  # text, whatever it begins with
             written.alignment = Alignment(wrap_text=True, vertical="top")
     choices = book.create_sheet("labels")
