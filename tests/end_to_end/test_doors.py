@@ -5,15 +5,19 @@ what a cell yields."""
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from preloaded import completed
 
+from touchstone import tracking
 from touchstone.cli import main
 from touchstone.configuration import checked
 from touchstone.errors import UserError
 from touchstone.pipeline import run_cell
+from touchstone.report import reading
 from touchstone.run.conf_files import composed
 
 SAYS = {
@@ -264,3 +268,25 @@ def test_what_is_generated_is_written_as_a_set_that_is_read(cell, tmp_path, caps
     assert len(again.generated[0].dataset) == 9
     assert main(["generate", "corpus=ward", "task=ad_multilabel", *bronze(), "--out", "g"]) == 1
     assert "is there already" in capsys.readouterr().err
+
+
+def test_tables_and_card_say_where_a_set_of_others_is_from(cell, tmp_path, capsys):
+    write(tmp_path / "theirs.csv", rows(5, site="x"))
+    done = completed(
+        "corpus=ward",
+        "task=ad_multilabel",
+        "task.gold_patients=null",
+        "tracking.log_models=false",
+        *bronze("corpus.bronze.made_by='GAN of a colleague'", "study=ward"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "tables"
+    assert main(["table", "ward", "--format", "markdown", "--no-figures", "--out", str(out)]) == 0
+    page = "".join(path.read_text() for path in out.glob("*.md"))
+    said = r"bronze: read from theirs.csv \([0-9a-f]{12}\), made by: GAN of a colleague; no LLM was"
+    assert re.search(said, page)
+    run = reading.search(tracking.open_existing("mlflow"), kind="cell")[-1].info.run_id
+    assert main(["export", run, "--out", str(tmp_path / "data")]) == 0
+    card = (tmp_path / "data" / "README.md").read_text()
+    assert re.search(r"\*\*bronze\*\*: read from theirs.csv \(.*made by: GAN of a colleague", card)

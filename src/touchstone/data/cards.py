@@ -42,7 +42,7 @@ def dataset_card(facts: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -
     ----------
     facts : title, license, language, kind, categories, splits (name -> rows), corpus, citation,
         restricted, agreement, and making: for each source its stage, LLM, prompt, version, date,
-        cost and the messages of its first request.
+        cost and the messages of its first request; or `read_from`, the files it was read from.
     tables : heading -> table; an empty one is said to be missing.
     """
     rows = sum(facts["splits"].values())
@@ -163,6 +163,11 @@ def features(kind: str, categories: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _made(one: Mapping[str, Any]) -> str:
+    if one.get("read_from"):
+        return (
+            f"**{one['stage']}**: read from {one['read_from']}; made by: {one['model']}. No LLM "
+            "was asked here."
+        )
     text = (
         f"**{one['stage']}**: {one['model']} (served as {one['served']}), prompt {one['prompt']} "
         f"version {one['version']}, generated {one['date']}; {one['requests']} requests, cost "

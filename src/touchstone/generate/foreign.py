@@ -34,6 +34,9 @@ def from_files(config: Config, source: str, taxonomy: Taxonomy) -> Generated:
         stage=source,
         prompt=FOREIGN,
         model=made_by,
+        read_from=", ".join(
+            f"{Path(name).name} ({digest[:12]})" for name, digest in provenance["files"].items()
+        ),
         **provenance,
     )
     empty = pd.DataFrame(columns=["stage", "key", "reason", "text"])

@@ -127,6 +127,7 @@ def _facts(
                 "model": params.get("model", "unknown"),
                 "served": params.get("served_models", "") or params.get("model", "unknown"),
                 "prompt": params.get("prompt", "unknown"),
+                "read_from": params.get("read_from", ""),
                 "version": params.get("prompt_version", "?"),
                 "date": f"{pd.Timestamp(one.run.info.start_time, unit='ms'):%Y-%m-%d}",
                 "requests": int(metrics.get("llm/requests", 0)),

@@ -4,12 +4,16 @@ write them; that they read the same data is test_formats.py's."""
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from grid import DATA, small_taxonomy
+from omegaconf import OmegaConf
+from report_store import composed
 
 from touchstone.data.readers import read_gold_files
 from touchstone.errors import UserError
+from touchstone.report.tables.data import agreement_table
 from touchstone.schema import CategoryConfig, GoldFiles, TaxonomyConfig
 from touchstone.taxonomy import taxonomy_of
 
@@ -154,6 +158,34 @@ def test_label_studio_with_several_annotators(tmp_path):
     assert counted["unlabelled tasks"] == 2 and counted["skipped annotations"] == 1
     frame, _ = studio(tmp_path, *tasks, annotator="bob")
     assert frame["labels"].tolist() == [["memory", "falls"], []]
+
+
+def test_the_annotators_of_an_export_have_an_agreement_table(tmp_path):
+    def said(number: int, first: list[str], second: list[str]):
+        one = task(number, ("ann", first), ("bob", second))
+        one["data"] |= {"note": f"n{number}", "patient": f"p{number % 7}"}
+        return one
+
+    both = ["Fall"], ["Fall"]
+    tasks = [
+        said(n, *(both if n % 3 else (["Fall"], []) if n % 2 else ([], []))) for n in range(21)
+    ]
+    (tmp_path / "ls.json").write_text(json.dumps(tasks))
+    gold = (
+        f"{{reader: label_studio, path: {tmp_path}/ls.json, doc_field: note, patient_field: "
+        "patient, labels: null, annotators: [], label_map: {Fall: requires_assistance}}"
+    )
+    config = composed(f"+corpus.gold={gold}", f"paths.cache={tmp_path}", "task=ad_multilabel")
+    plain = OmegaConf.to_container(config, resolve=True)
+    grid = SimpleNamespace(study="s", cells=[SimpleNamespace(config=plain)])
+    table, why = agreement_table(grid)
+    assert why == "" and "2 annotators" in table.caption and "7 patients" in table.caption
+    entries = {row.labels[0]: row.entries for row in table.rows}
+    kappa = entries["any category"]["cohen_kappa"]
+    assert entries["any category"]["n"].value == 21
+    # 14 texts both say Fall, 3 only ann does, 4 neither: p_o = 18/21, p_e = (17*14 + 4*7)/441
+    expected = (18 / 21 - (17 * 14 + 4 * 7) / 441) / (1 - (17 * 14 + 4 * 7) / 441)
+    assert kappa.value == pytest.approx(expected) and kappa.low < kappa.value < kappa.high
 
 
 def test_label_studio_json_min_and_html(tmp_path):

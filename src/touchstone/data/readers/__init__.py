@@ -19,6 +19,7 @@ import pandas as pd
 
 from touchstone import plugins
 from touchstone.data.files import of_public
+from touchstone.data.labels import category_of, words_of
 from touchstone.errors import UserError
 from touchstone.schema import GoldFiles, PoolFiles
 from touchstone.taxonomy import Taxonomy
@@ -64,6 +65,38 @@ def read_gold_files(
             f"{key}={gold.reader}: must return (example table, counts), not {_kind(result)}"
         )
     return result
+
+
+def read_annotators(
+    gold: GoldFiles, taxonomy: Taxonomy, data_folder: str | None
+) -> pd.DataFrame | None:
+    """Return what each annotator said before adjudication: one row a text that all of them saw, one
+    column a person, cells are lists of category ids; the index is DOCUMENT/NUMBER. None where the
+    files have one annotator, or the reader knows none.
+
+    Raises
+    ------
+    UserError
+        As the reader.
+    """
+    if plugins.is_foreign(gold.reader, FOLDER):
+        return None
+    read = plugins.load(f"{GOLD}.reader", gold.reader, FOLDER, "read")
+    module = sys.modules[read.__module__]
+    if not hasattr(module, "read_annotators"):
+        return None
+    if "annotators" in module.KEYS:  # files of single annotators, which hold categories
+        return module.read_annotators(gold, taxonomy, data_folder) if gold.annotators else None
+    said = module.read_annotators(gold, data_folder)
+    if len(said.columns) < 2 or said.empty:
+        return None
+    words = words_of(taxonomy, gold.label_map)
+    order = taxonomy.ids
+    return said.map(
+        lambda labels: [
+            one for one in order if one in {category_of(word, words, GOLD) for word in labels}
+        ]
+    )
 
 
 def pool_reader(

@@ -14,6 +14,7 @@ import pandas as pd
 from touchstone.evaluate.headline import Score, main_score
 from touchstone.evaluate.intervals import covers
 from touchstone.evaluate.permutation import EXACT, SWAPS, floor
+from touchstone.report import reading
 from touchstone.report.comparisons import N_RESAMPLES, n_draws, unit_of
 from touchstone.report.grid import Cell, Grid
 from touchstone.report.own_scores import own_notes
@@ -174,12 +175,33 @@ def notes(grid: Grid, scores: pd.DataFrame) -> list[str]:
                 f"{cell.axes['task']}, zero_shot: a seeded sample of {asked:,} test sentences, "
                 "compared with gold on the same ones."
             )
+    lines += _read_from_files(grid)
     if any(cell.kind == "ner" for cell in grid.cells):
         lines.append(
             "Spans: strict is same start, end and type (strict IOB2); relaxed is same type and at "
             "least one character in common."
         )
     return [*filter(None, lines), *own_notes(grid, scores), *missing_notes(grid)]
+
+
+def _read_from_files(grid: Grid) -> list[str]:
+    """Say of each set of silver or bronze that files hold: which files, and what is known of their
+    making."""
+    used = {
+        made: (source, str(cell.config["corpus"][source].get("made_by") or ""))
+        for cell in grid.cells
+        for source, made in cell.generations().items()
+        if (cell.config["corpus"].get(source) or {}).get("path")
+    }
+    if not used:
+        return []
+    runs = reading.generations(grid.store, list(used), grid.cells[0].run.info.experiment_id)
+    return [
+        f"{source}: read from {runs[made].data.params.get('read_from', 'files')}, "
+        f"{f'made by: {made_by}' if made_by else 'whose making is not stated'}; no LLM was asked."
+        for made, (source, made_by) in used.items()
+        if made in runs
+    ]
 
 
 def _sensitivity(task: str, title: str, rows: pd.DataFrame, grid: Grid) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from touchstone.data.readers.labelled_notes import read_annotators
+from touchstone.data.readers import read_annotators
 from touchstone.errors import UserError
 from touchstone.evaluate.agreement import agreement
 from touchstone.evaluate.intervals import bounds, resamples
@@ -275,16 +275,20 @@ def agreement_table(grid: Grid) -> tuple[Table | None, str]:
     cell = grid.cells[0]
     try:
         config = configuration(cell)
-        if config.corpus.gold is None or not config.corpus.gold.annotators:
-            return None, f"corpus {config.corpus.name} names no annotator files"
         known = taxonomy_of(config.taxonomy)
-        frame = read_annotators(config.corpus.gold, known, config.paths.data)
-        patients = corpus_gold(config).set_index("example_id")["patient_id"]
+        if (
+            config.corpus.gold is None
+            or (frame := read_annotators(config.corpus.gold, known, config.paths.data)) is None
+        ):
+            return None, f"corpus {config.corpus.name} names no annotator files"
+        gold = corpus_gold(config)
+        patient_of = dict(zip(gold["doc_id"], gold["patient_id"], strict=True))
     except UserError as error:
         return None, f"the annotator files are out of reach: {error}"
     given = {str(name): frame[name].tolist() for name in frame.columns}
     found = agreement(given, known.ids)
-    unit = patients.loc[frame.index].tolist()
+    documents = [str(name).rpartition("/")[0] for name in frame.index]
+    unit = [patient_of.get(one, one) for one in documents]
     rows = []
     for category in found["category"].unique():
         ours = found[found["category"] == category].set_index("measure")
