@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import touchstone.demo
-from touchstone.evaluate.ppi import ppi_mean
+from touchstone.evaluate.ppi import ppi_mean, ppi_precision_recall
 
 
 def sample(n=60, size=600, seed=0, error=0.1):
@@ -115,3 +115,33 @@ def test_on_the_demo_clustered_intervals_cover_and_a_count_does_not(capsys):
 
 def _has(labels, name: str, parts) -> np.ndarray:
     return np.array([name in labels[key] for keys in parts for key in keys], dtype=float)
+
+
+def test_precision_and_recall_of_a_perfect_llm_are_one_and_of_a_blind_one_undefined():
+    y, _, _ = sample()
+    pool = sample(seed=1)[2]
+    people, others = range(len(y)), range(len(pool))
+    for found in ppi_precision_recall(y, y, people, pool, others):
+        assert found.value == pytest.approx(1) and found.low == pytest.approx(1)
+    precision, recall = ppi_precision_recall(y, y * 0, people, pool * 0, others)
+    assert np.isnan(precision.value) and recall.value == 0
+
+
+def test_precision_and_recall_cover_what_is_true_of_the_population():
+    """The LLM gives the category to 8 in 10 sentences that have it and to 1 in 10 that have not:
+    with a prevalence of 0.3 precision is 24 / 31 and recall 0.8. 25 patients of 8 sentences are
+    judged, 100 are in the pool."""
+    rng = np.random.default_rng(5)
+    covered = []
+    for _ in range(300):
+        share = np.repeat(rng.beta(3, 7, 125), 8)
+        truth = rng.random(1000) < share
+        llm = (rng.random(1000) < np.where(truth, 0.8, 0.1)).astype(float)
+        people = np.repeat(np.arange(125), 8)
+        found = ppi_precision_recall(
+            truth[:200].astype(float), llm[:200], people[:200], llm[200:], people[200:]
+        )
+        covered.append(
+            [one.low <= true <= one.high for one, true in zip(found, (24 / 31, 0.8), strict=True)]
+        )
+    assert np.mean(covered, axis=0).tolist() == pytest.approx([0.95, 0.91], abs=0.02)

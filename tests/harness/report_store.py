@@ -114,6 +114,8 @@ def made(stage: str, frame: pd.DataFrame, prompt, restricted: bool = False) -> G
         sent=7,
         prompt_tokens=9000,
         completion_tokens=2100,
+        answers_prompt_tokens=9000,
+        answers_completion_tokens=2100,
         cost_usd=0.12,
         served_models=("claude-1",),
     )

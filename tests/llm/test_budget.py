@@ -16,6 +16,7 @@ from touchstone.llm.answers import loads
 from touchstone.llm.ask import ask
 from touchstone.llm.protocol import Request
 from touchstone.llm.store import Store
+from touchstone.llm.usage import total_usage
 from touchstone.schema import LLMConfig
 
 HERE = Path(__file__).resolve().parent
@@ -107,6 +108,17 @@ def test_the_estimate_is_a_bound_of_what_it_then_costs(tmp_path):
         and 0 < answers.usage.cost_usd <= rows[0].cost_usd
     )
     assert rows[0].cost_usd < rows[0].cost_if_all_asked_again_usd
+
+
+def test_replayed_answers_cost_nothing_and_their_tokens_are_told_all_the_same(tmp_path):
+    with FakeLLM() as server:
+        llm = config(server.url, tmp_path)
+        first, again = (ask([request(1)], parse, llm, folder=tmp_path / "llm").usage for _ in "12")
+    assert (first.sent, again.sent, again.cached) == (1, 0, 1)
+    assert (again.prompt_tokens, again.cost_usd) == (0, 0.0)
+    for usage in (first, again, again.reused(), total_usage([again])):
+        assert usage.answers_prompt_tokens == first.prompt_tokens > 0
+        assert usage.answers_completion_tokens == first.completion_tokens > 0
 
 
 def test_answers_that_do_not_parse_count_as_requests_still_to_send(tmp_path):

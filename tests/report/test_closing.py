@@ -211,3 +211,15 @@ def test_the_command_that_serves_the_results_fits_the_store(tmp_path, monkeypatc
     assert closing._serving(own) == "make ui"
     other_uri = f"'sqlite:///{folder}/elsewhere/mlflow.db'"
     assert closing._serving(other) == f"touchstone ui --store {other_uri}"
+
+
+def test_an_address_is_clickable_on_a_terminal_and_plain_in_a_pipe():
+    shown, address = {}, "http://127.0.0.1:5000/#/a"
+    for terminal in (True, False):
+        out = io.StringIO()
+        system = "truecolor" if terminal else None
+        console = Console(file=out, force_terminal=terminal, width=40, color_system=system)
+        format_of.say("Browse:  ", address, address, console)
+        shown[terminal] = out.getvalue()
+    assert re.search(r"Browse:  \x1b\]8;[^;]*;http://127\.0\.0\.1:5000/#/a\x1b\\http", shown[True])
+    assert shown[False] == "Browse:  http://127.0.0.1:5000/#/a\n"

@@ -20,6 +20,7 @@ from touchstone.report.figures import study as drawings
 from touchstone.report.figures.scores_svg import scores_svg
 from touchstone.report.formats import screen
 from touchstone.report.grid import collect
+from touchstone.report.study import study_of
 from touchstone.report.tables.curves import curve_table, curves, equivalent_table, scarcest, worths
 
 ROWS = [
@@ -80,6 +81,33 @@ def test_svg_stands_in_a_page_without_size_of_its_own():
     text = figures.svg(figures.score_figure({"t": ROWS}))
     assert text.startswith("<svg") and "viewBox" in text and "<metadata" not in text
     assert " width=" not in text.partition(">")[0] and " height=" not in text.partition(">")[0]
+
+
+def test_letters_of_svg_are_letters_and_a_narrow_figure_has_its_panels_below_one_another():
+    panels = {"one task, F1": ROWS, "another task, F1": ROWS}
+    wide, narrow = figures.score_figure(panels), figures.score_figure(panels, narrow=True)
+    drawn = figures.svg(wide)
+    assert re.search(r"<text[^>]*>gold_silver</text>", drawn)
+    assert narrow.get_figwidth() < 4 < wide.get_figwidth()
+    for figure, along in ((wide, "x0"), (narrow, "y1")):
+        figure.draw_without_rendering()
+        first, second = (ax.get_position() for ax in figure.axes)
+        apart = second.x0 >= first.x1 if along == "x0" else second.y1 <= first.y0
+        assert apart
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_every_figure_of_a_study_is_drawn_wide_and_narrow_and_told_in_words(narrow):
+    _, store, _ = made.shared()
+    study = study_of(collect(store, "two_directions"))
+    for one in study.figures:
+        figure = one.narrow() if narrow else one.figure
+        assert (figure.get_figwidth() < 4) == narrow, one.name
+        figure.draw_without_rendering()
+    told = {one.name: one.told for one in study.figures}
+    assert re.search(r"gold 0\.\d{3} \(0\.\d{3} to 0\.\d{3}\), ", told["scores"])
+    assert re.search(r"gold_silver: Cognitive impairment [+-]0\.\d\d", told["gain_ad_multiclass"])
+    assert re.search(r"predicted as they are: \w+ \d+ of \d+, ", told["confusion_ad_multiclass"])
 
 
 def test_the_quick_figure_shows_every_row_and_the_line_of_gold():
@@ -277,6 +305,6 @@ def test_the_curve_table_has_a_row_for_each_size_and_a_figure_with_bands(curve):
     table = curve_table(grid, scores)
     assert [row.labels[1] for row in table.rows] == ["5 patients", "20 patients"]
     assert "gold_silver" in table.rows[0].entries and "gold_silver" not in table.rows[1].entries
-    figure = drawings.curve_figure(grid, scores)
+    figure = figures.curve_figure(*drawings.curve_figure(grid, scores))
     (ax,) = figure.axes
     assert len(ax.collections) == 2 and ax.get_xscale() == "log" and ax.get_ylabel() == "macro F1"

@@ -8,11 +8,15 @@ import subprocess
 
 import pytest
 import report_store as made
+from browser import browser, serious
 
-from touchstone import cli
+from touchstone import cli, tracking
 from touchstone.errors import UserError
+from touchstone.llm import budget
 from touchstone.report import reading, sections
 from touchstone.report.grid import grid_of, sweep_of
+from touchstone.report.spending import spending
+from touchstone.report.tables.quality import generated
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -103,6 +107,27 @@ def test_the_missing_cell_the_cost_and_the_commands_are_told(page):
         and "python run.py -m +experiment=two_directions" in text
     )
     assert "CC0-1.0" in text and "It is not de-identification." in text
+
+
+def test_what_was_replayed_says_so_with_an_estimate_at_the_prices_of_today(tmp_path):
+    prices = tmp_path / "prices.yaml"
+    prices.write_text("models: {claude: {input: 3.0, output: 15.0, as_of: 2026-11-01}}\n")
+    store = made.empty_study("replayed")
+    run_id = made.log(store, None, "mixture=bronze", f"llm.prices={prices}", cache=made.cache())
+    grid = grid_of(store, "two_directions", [], [store.client.get_run(run_id)])
+    (bronze,) = generated(grid)
+    tracking.log_metrics(store, bronze.run.info.run_id, {"llm/sent": 0, "llm/cached": 7})
+    text = "".join(map(str, sections.cost(grid)))
+    row = re.sub(r"<[^>]+>", " ", text.partition("bronze")[2]).split()
+    # 9,000 tokens at 3 USD and 2,100 at 15 USD a million
+    assert row[row.index("9,000") :][:4] == ["9,000", "2,100", "replayed", "0.06"]
+    assert "(looked up 2026-11-01)" in text
+    prices.write_text("models: {claude: {input: null, output: null}}\n")
+    budget._table.cache_clear()
+    (bronze,) = generated(grid)
+    assert spending(grid, bronze.run).words() == (
+        "replayed; what asking anew would cost is unknown"
+    )
 
 
 def test_the_page_is_on_the_parent_run_and_linked_from_it(page):
@@ -203,3 +228,19 @@ def test_the_page_opens_in_a_browser_without_console_errors_or_requests(page, tm
     assert not {url for url in by_page if not url.startswith("data:")}, (
         by_page
     )  # the browser's own errands have no origin
+
+
+@pytest.mark.parametrize("dark, width", [(False, 1280), (True, 1280), (False, 390)])
+def test_axe_finds_nothing_serious_and_a_phone_gets_the_narrow_figures(page, dark, width):
+    with browser(width=width, dark=dark) as opened:
+        opened.get(page[0].as_uri())
+        assert opened.execute_script("return document.documentElement.scrollWidth") <= width
+        shown = "return getComputedStyle(document.querySelector('.drawing svg.{}')).display"
+        phone = width < 640
+        assert opened.execute_script(shown.format("wide")) == ("none" if phone else "block")
+        assert opened.execute_script(shown.format("narrow")) == ("block" if phone else "none")
+        said = opened.execute_script(
+            "return [...document.querySelectorAll('svg')].map(one => one.ariaLabel)"
+        )
+        assert all(said) and any("gold_silver 0." in one for one in said)
+        assert serious(opened) == []

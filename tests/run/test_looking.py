@@ -50,7 +50,7 @@ def test_ui_serves_without_telemetry_and_leaves_its_port_for_printed_links(said,
         return Done
 
     monkeypatch.setattr(ui.subprocess, "run", run)
-    assert closing._port(store) == "5000"
+    assert closing.port(store) == "5000"
     port = free_port()
     assert f"http://127.0.0.1:{port}" in said("ui", "--store", store.folder, "--port", port)
     assert started["command"] == [
@@ -58,7 +58,7 @@ def test_ui_serves_without_telemetry_and_leaves_its_port_for_printed_links(said,
         *("--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
     ]
     assert started["env"]["MLFLOW_DISABLE_TELEMETRY"] == "true"
-    assert closing._port(store) == str(port)
+    assert closing.port(store) == str(port)
 
 
 def test_ui_refuses_a_port_that_is_taken(said):

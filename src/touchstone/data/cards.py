@@ -170,7 +170,7 @@ def _made(one: Mapping[str, Any]) -> str:
         )
     text = (
         f"**{one['stage']}**: {one['model']} (served as {one['served']}), prompt {one['prompt']} "
-        f"version {one['version']}, generated {one['date']}; {one['requests']} requests, cost "
+        f"version {one['version']}, generated {one['date']}; {one['requests']} requests; cost: "
         f"{one['cost']}."
     )
     return text + (

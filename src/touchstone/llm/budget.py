@@ -112,9 +112,24 @@ def price_of(llm: LLMConfig, batch: bool = False) -> Price | None:
     # here.
     local = llm.location == "local" and llm.backend != "batch_file"
     row = table["local"] if local else table["models"].get(llm.model)
+    return _price(row, float(table.get("batch_factor", 1.0)) if batch else 1.0)
+
+
+def listed_price(model: str, prices: str) -> Price | None:
+    """Return what the table of prices says of a model, wherever it is asked; None where it says
+    nothing.
+
+    Raises
+    ------
+    UserError
+        If the table cannot be read.
+    """
+    return _price(_table(str(_path(prices)))["models"].get(model), 1.0)
+
+
+def _price(row: Mapping[str, Any] | None, factor: float) -> Price | None:
     if row is None or row.get("input") is None or row.get("output") is None:
         return None
-    factor = float(table.get("batch_factor", 1.0)) if batch else 1.0
     cached = row["input"] if row.get("cached_input") is None else row["cached_input"]
     return Price(
         row["input"] * factor, cached * factor, row["output"] * factor, str(row.get("as_of") or "")

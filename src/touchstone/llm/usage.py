@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from touchstone.digest import digest, digest_rows
 from touchstone.llm import budget, chat
-from touchstone.llm.protocol import Obtained, Request
+from touchstone.llm.protocol import Obtained, Request, Response
 
 if TYPE_CHECKING:
     from touchstone.schema import LLMConfig
@@ -28,6 +28,7 @@ COUNTS = (
     "cached_tokens",
     "tries",
 )
+ALL_TOKENS = ("answers_prompt_tokens", "answers_completion_tokens")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Usage:
     prompt_tokens, completion_tokens, reasoning_tokens, cached_tokens : of the answers of now, as
         the endpoint counts them; reasoning tokens are among the completion's, cached tokens among
         the prompt's.
+    answers_prompt_tokens, answers_completion_tokens : of all answers, replayed ones too: what
+        asking anew would take. As the endpoint counted them, else about what their text has.
     tries : requests sent over the wire now, repetitions included.
     cost_usd : of the answers of now; None where a price is unknown, or where the endpoint did not
         count its tokens and they cost something.
@@ -59,6 +62,8 @@ class Usage:
     completion_tokens: int = 0
     reasoning_tokens: int = 0
     cached_tokens: int = 0
+    answers_prompt_tokens: int = 0
+    answers_completion_tokens: int = 0
     tries: int = 0
     cost_usd: float | None = 0.0
     served_models: tuple[str, ...] = ()
@@ -74,7 +79,8 @@ def total_usage(parts: Sequence[Usage]) -> Usage:
     """Return what several calls used together; a cost that is unknown makes the sum unknown."""
     costs = [part.cost_usd for part in parts]
     added = {
-        name: sum(getattr(part, name) for part in parts) for name in ("requests", "cached", *COUNTS)
+        name: sum(getattr(part, name) for part in parts)
+        for name in ("requests", "cached", *COUNTS, *ALL_TOKENS)
     }
     return Usage(
         **added,
@@ -93,6 +99,9 @@ def usage_of(
     counts: Counter[str] = Counter()
     for key in new:
         counts.update(chat.tokens(responses[key].usage) or {})
+    of_all: Counter[str] = Counter()
+    for key, response in responses.items():
+        of_all.update(_tokens(asked[key], response))
     cost: float | None = 0.0
     if new:
         price = budget.price_of(llm, batch=llm.backend in ("batch_file", "openai_batch"))
@@ -117,4 +126,14 @@ def usage_of(
             name: counts[name]
             for name in ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens")
         },
+        **{f"answers_{name}": of_all[name] for name in ("prompt_tokens", "completion_tokens")},
     )
+
+
+def _tokens(request: Request, response: Response) -> Mapping[str, int]:
+    """Return the tokens of one answer as its endpoint counted them, else about what the texts
+    have."""
+    return chat.tokens(response.usage) or {
+        "prompt_tokens": budget.prompt_tokens(request),
+        "completion_tokens": budget.count_tokens(response.text),
+    }

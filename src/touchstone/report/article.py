@@ -17,6 +17,7 @@ import numpy as np
 from touchstone import tracking
 from touchstone.evaluate.headline import main_score
 from touchstone.report import explorer, reviewed, sections
+from touchstone.report.closing import port
 from touchstone.report.comparisons import unit_of
 from touchstone.report.figures import draw as figures
 from touchstone.report.formats import html, markdown
@@ -52,7 +53,7 @@ ANSWERS = {  # what each section answers, for the table of contents
     "Cost": "What did the LLM take?",
     "Run it again": "How do I get the same numbers?",
 }
-LOCAL = "http://127.0.0.1:5000"  # where `make ui` serves the embedded store
+LOCAL = "http://127.0.0.1"  # where `make ui` serves the embedded store
 REPORT = "report/report.html"
 NOTE = "mlflow.note.content"
 
@@ -75,11 +76,11 @@ def report(grid: Grid, parent: Run, *, encoder: str = "tfidf") -> tuple[str, Stu
         table.name.removeprefix(f"{grid.study}_"): html.table(table, run_link(grid))
         for table in study.tables
     }
-    drawn = {
-        name: html.figure(figures.svg(figure), caption, name)
-        for name, caption, figure in study.figures
-    }
-    quality = [*_take(drawn, "quality"), *_take(tables, "quality", "quality_categories")]
+    drawn = {one.name: html.drawing(one) for one in study.figures}
+    quality = [
+        *_take(drawn, "quality"),
+        *_take(tables, "quality", "quality_categories", "prevalence"),
+    ]
     result = [
         *_take(drawn, "curves", "scores"),
         *_take(tables, "scores", "sites", "subgroups", "curve", "equivalents", "controls"),
@@ -124,7 +125,8 @@ def run_link(grid: Grid) -> Callable[[str], str]:
     """Return run id -> its page in MLflow, on the server of the store; of an embedded store, where
     `make ui` serves it."""
     uri = grid.store.uri
-    base = readable_uri(uri).rstrip("/") if uri.startswith("http") else LOCAL
+    local = f"{LOCAL}:{port(grid.store)}"
+    base = readable_uri(uri).rstrip("/") if uri.startswith("http") else local
     experiment = grid.cells[0].run.info.experiment_id
     return lambda run_id: f"{base}/#/experiments/{experiment}/runs/{run_id}"
 
@@ -140,8 +142,8 @@ def publish(grid: Grid, parent: Run, text: str, study: Study) -> None:
         "report/tables.md",
     )
     with tempfile.TemporaryDirectory() as temporary:
-        for name, _, figure in study.figures:
-            figures.save(figure, Path(temporary), name)
+        for one in study.figures:
+            figures.save(one.figure, Path(temporary), one.name)
         store.client.log_artifacts(run_id, temporary, "report/figures")
     link = f"#/experiments/{parent.info.experiment_id}/runs/{run_id}/artifacts/{REPORT}"
     note = f"**[Report of this sweep]({link})**\n\n" + "\n\n".join(_answers(study))

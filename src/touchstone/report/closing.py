@@ -310,13 +310,12 @@ def _show_plain(console: Console, results: pd.DataFrame) -> None:
 def _where(console: Console, store: Store, parent: str | None, runs: Sequence[Run]) -> None:
     link = runlist.link(store, parent, runs)
     uri = readable_uri(store.uri)
-    host = store.uri if store.uri.startswith("http") else f"http://127.0.0.1:{_port(store)}"
+    host = store.uri if store.uri.startswith("http") else f"http://127.0.0.1:{port(store)}"
     how = "" if store.uri.startswith("http") else f"{_serving(store)}, then "
-    for line in (
-        f"Results: {uri} (experiment {store.experiment})",
-        f"Browse:  {how}{readable_uri(host)}{link}",
-    ):
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+    results = f"Results: {uri} (experiment {store.experiment})"
+    console.print(results, highlight=False, soft_wrap=True, markup=False)
+    address = f"{readable_uri(host)}{link}"
+    screen.say(f"Browse:  {how}", address, address, console)
     for line in _next(store, parent, runs):
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
@@ -350,7 +349,7 @@ def _serving(store: Store) -> str:
     return f"touchstone ui --store {shlex.quote(readable_uri(store.uri))}"
 
 
-def _port(store: Store) -> str:
+def port(store: Store) -> str:
     """Return the port that `touchstone ui` or `make ui` was last given for a store."""
     try:
         return (Path(store.folder) / PORT_FILE).read_text(encoding="utf-8").strip() or PORT

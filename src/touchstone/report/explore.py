@@ -37,6 +37,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from touchstone.report import explorer
     from touchstone.report.choosing import chosen
     from touchstone.report.formats import html
+    from touchstone.report.formats.screen import say
     from touchstone.report.tables.captions import setting
 
     grid = chosen(tracking.open_existing(arguments.store), arguments.sweep)
@@ -59,5 +60,5 @@ def _run(arguments: argparse.Namespace) -> int:
         raise UserError(
             f"cannot write {out}: {error.strerror}; name another file: --out FILE"
         ) from error
-    print(out)
+    say("", str(out), out.resolve().as_uri())
     return 0

@@ -46,6 +46,7 @@ def add_cli(subparsers) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from touchstone import tracking
     from touchstone.report.article import REPORT, publish, report
+    from touchstone.report.formats.screen import say
     from touchstone.report.grid import grid_of, sweep_of
     from touchstone.report.tables.captions import missing_notes
 
@@ -68,5 +69,6 @@ def _run(arguments: argparse.Namespace) -> int:
     publish(grid, parent, text, study)
     for told in missing_notes(grid):
         print(told)
-    print(f"{out}\nalso on the sweep's run: {REPORT}")
+    say("", str(out), out.resolve().as_uri())
+    print(f"also on the sweep's run: {REPORT}")
     return 0

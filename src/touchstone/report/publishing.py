@@ -113,6 +113,7 @@ def _facts(
 ) -> dict[str, Any]:
     from touchstone.report import reading
     from touchstone.report.grid import taxonomy
+    from touchstone.report.spending import spending
     from touchstone.report.tables.quality import generated
 
     cell = grid.cells[-1]
@@ -120,7 +121,6 @@ def _facts(
     making = []
     for one in generated(grid):
         params, metrics = one.run.data.params, one.run.data.metrics
-        cost = metrics.get("llm/cost_usd")
         making.append(
             {
                 "stage": one.name,
@@ -131,7 +131,7 @@ def _facts(
                 "version": params.get("prompt_version", "?"),
                 "date": f"{pd.Timestamp(one.run.info.start_time, unit='ms'):%Y-%m-%d}",
                 "requests": int(metrics.get("llm/requests", 0)),
-                "cost": "unknown" if cost is None else f"{cost:.2f} USD",
+                "cost": spending(grid, one.run).words(),
                 "messages": "" if secret else reading.text(grid.store, one.run, "prompt.md"),
             }
         )

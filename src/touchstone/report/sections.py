@@ -17,6 +17,7 @@ from markupsafe import Markup
 from touchstone.report import reading
 from touchstone.report.formats import html
 from touchstone.report.grid import Cell, Grid
+from touchstone.report.spending import spending
 from touchstone.report.tables.layout import Column, Entry, Row, Table, count, word
 from touchstone.report.tables.quality import generated
 from touchstone.source_table import SYNTHETIC, TABLE
@@ -239,19 +240,20 @@ def cost(grid: Grid) -> list[Any]:
     """Return requests, tokens and cost of each generated data set, as logged by the process that
     made it."""
     rows = []
-    for made in generated(grid, (*SYNTHETIC, "round_trip", "zero_shot")):
+    made_by_llm = generated(grid, (*SYNTHETIC, "round_trip", "zero_shot"))
+    for made in made_by_llm:
         numbers, run_id = made.run.data.metrics, made.run.info.run_id
+        took = spending(grid, made.run)
         entries = {
             name: count(numbers.get(f"llm/{name}", np.nan), run_id)
-            for name in ("requests", "sent", "cached", "prompt_tokens", "completion_tokens")
+            for name in ("requests", "sent", "cached")
         }
-        spent = numbers.get("llm/cost_usd")
-        entries["cost_usd"] = (
-            word("unknown", run_id) if spent is None else Entry(spent, digits=2, runs=(run_id,))
-        )
-        if not numbers.get("llm/sent") and numbers.get("llm/cached"):
-            replayed = ("prompt_tokens", "completion_tokens", "cost_usd")
-            entries |= {name: word("replayed", run_id) for name in replayed}
+        entries |= {
+            "tokens_in": _known(took.tokens_in, None, run_id),
+            "tokens_out": _known(took.tokens_out, None, run_id),
+            "cost_usd": word("replayed", run_id) if took.replayed else _known(took.usd, 2, run_id),
+            "today_usd": _known(took.today_usd, 2, run_id),
+        }
         entries |= {
             "n_examples": count(numbers.get("n_examples", np.nan), run_id),
             "n_quarantined": count(numbers.get("n_quarantined", np.nan), run_id),
@@ -272,14 +274,20 @@ def cost(grid: Grid) -> list[Any]:
         "requests": "requests",
         "sent": "sent",
         "cached": "replayed",
-        "prompt_tokens": "tokens in",
-        "completion_tokens": "tokens out",
+        "tokens_in": "tokens in",
+        "tokens_out": "tokens out",
+        "cost_usd": "USD",
+        "today_usd": "USD anew",
     }
-    titles |= {"cost_usd": "USD", "n_examples": "sentences", "n_quarantined": "quarantined"}
+    titles |= {"n_examples": "sentences", "n_quarantined": "quarantined"}
+    days = sorted({spending(grid, one.run).as_of for one in made_by_llm} - {""})
+    day = f" (looked up {', '.join(days)})" if days else ""
     told = (
         "sent: asked of an endpoint when the data set was made; replayed: answered from a "
-        "recording or the response store, which cost nothing this time; what it "
-        "cost when it was first asked is not known here."
+        "recording or the response store, which cost nothing this time. Tokens are of all "
+        "answers, as the endpoint counted them, else estimated from the text. USD anew: what "
+        f"asking all of it would cost at the prices of today's table{day}; unknown where it has "
+        "no price for the LLM."
     )
     columns = tuple(Column(key, title) for key, title in titles.items())
     return [
@@ -294,6 +302,12 @@ def cost(grid: Grid) -> list[Any]:
             )
         )
     ]
+
+
+def _known(value: float | None, digits: int | None, run_id: str) -> Entry:
+    if value is None:
+        return word("unknown", run_id)
+    return Entry(float(value), digits=digits, runs=(run_id,))
 
 
 def again(grid: Grid, parent: Run) -> list[Any]:

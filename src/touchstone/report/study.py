@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from touchstone import plugins
 from touchstone.errors import UserError
@@ -34,6 +33,7 @@ from touchstone.report.tables.categories import category_table
 from touchstone.report.tables.claims import claims_table
 from touchstone.report.tables.elsewhere import site_table, subgroup_table
 from touchstone.report.tables.layout import Table
+from touchstone.report.tables.prevalence import prevalence_table
 from touchstone.report.tables.reviewed import review_table
 from touchstone.report.tables.worth import Worth
 
@@ -48,7 +48,7 @@ class Study:
     ----------
     grid, scores : see grid.collect and comparisons.compared.
     tables : in the order of printing.
-    figures : (name, caption, matplotlib Figure).
+    figures : see figures/study.py.
     left_out : what is not there, and why.
     worths : how many gold sentences each mixture is worth.
     """
@@ -56,7 +56,7 @@ class Study:
     grid: Grid
     scores: pd.DataFrame
     tables: tuple[Table, ...]
-    figures: tuple[tuple[str, str, Figure], ...]
+    figures: tuple[drawings.Drawing, ...]
     left_out: tuple[str, ...]
     worths: tuple[Worth, ...] = ()
 
@@ -103,7 +103,10 @@ def study_of(grid: Grid, *, with_figures: bool = True, encoder: str = "tfidf") -
             else more
         )
         drawn += (
-            [(f"{name}_{corpus}", f"{corpus}: {told}", figure) for name, told, figure in pictures]
+            [
+                replace(one, name=f"{one.name}_{corpus}", caption=f"{corpus}: {one.caption}")
+                for one in pictures
+            ]
             if several
             else pictures
         )
@@ -129,7 +132,7 @@ def by_corpus(grid: Grid) -> dict[str, Grid]:
 
 def _about_data(
     grid: Grid, with_figures: bool, encoder: str
-) -> tuple[list[Table], list[tuple[str, str, Figure]], list[str]]:
+) -> tuple[list[Table], list[drawings.Drawing], list[str]]:
     """Return tables, figures and what was left out of the part of a study that is about the data of
     one corpus."""
     made = data_quality.generated(grid)
@@ -146,6 +149,8 @@ def _about_data(
         ]
     else:
         left_out.append("quality of generated data: no finished cell used any")
+    if corrected := prevalence_table(grid, made):
+        tables.append(corrected)
     agreed, reason = data_tables.agreement_table(grid)
     tables += [agreed] if agreed else []
     left_out += [f"agreement of annotators: {reason}"] if reason else []
@@ -196,8 +201,8 @@ def write(study: Study, folder: Path, formats: Sequence[str]) -> list[Path]:
     out = [folder / f"{name}.json"]
     chosen = writers(formats)
     kinds = {kind: None for writer in chosen.values() for kind in figures_of(writer) or ()}
-    for key, _, figure in study.figures if kinds else ():
-        out += figures.save(figure, folder / "figures", f"{name}_{key}", list(kinds))
+    for one in study.figures if kinds else ():
+        out += figures.save(one.figure, folder / "figures", f"{name}_{one.name}", list(kinds))
     for format_, writer in chosen.items():
         with plugins.blaming("format", format_):
             out += writer(study, folder)

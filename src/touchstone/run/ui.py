@@ -37,6 +37,7 @@ def add_cli(subparsers: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from touchstone import tracking
+    from touchstone.report.formats.screen import say
 
     store = tracking.open_existing(arguments.store)
     if not is_free(arguments.port):
@@ -45,7 +46,9 @@ def _run(arguments: argparse.Namespace) -> int:
         )
     left = Path(store.folder) / PORT_FILE
     left.write_text(f"{arguments.port}\n", encoding="utf-8")
-    print(f"http://127.0.0.1:{arguments.port} (Ctrl-C ends it)", flush=True)
+    print("Ctrl-C ends it")
+    address = f"http://127.0.0.1:{arguments.port}"
+    say("", address, address)
     try:
         return subprocess.run(
             command(store.uri, arguments.port), env={**os.environ, **QUIET}, check=False

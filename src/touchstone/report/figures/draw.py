@@ -1,9 +1,10 @@
 """Figures: drawn from tables and scores, readable in print and by the colour-blind.
 
 Colours are Okabe and Ito's (2008); every series also has its own marker or line style, so nothing
-is told by colour alone. Figures are vector PDF for papers, PNG for the store, SVG for pages. Text
-is drawn as paths in SVG: a page needs no font of ours. Does not compute scores; what is drawn
-stands in a table too.
+is told by colour alone. Figures are vector PDF for papers, PNG for the store, SVG for pages, there
+with real letters, in the page's own fonts: they can be searched and copied. Each can be drawn
+`narrow`, its panels below one another, for a phone. Does not compute scores; what is drawn stands
+in a table too.
 """
 
 from __future__ import annotations
@@ -56,11 +57,12 @@ STYLE: Any = {  # of matplotlib's parameters, whose names are typed one by one
     "lines.linewidth": 1.3,
     "lines.markersize": 5,
     "pdf.fonttype": 42,
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",
     "svg.hashsalt": "touchstone",
     "figure.dpi": 100,
 }
 WIDTH = 7.2  # inches: the text width of most journals' double column
+NARROW = 3.7  # inches: letters of 8 points can be read where this fills a phone
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
@@ -113,8 +115,19 @@ def series(name: str) -> tuple[str, str, str]:
     return SERIES.get(name) or SPARE[sum(map(ord, name)) % len(SPARE)]
 
 
+def _panels(
+    n: int, height: float, narrow: bool, width: float = WIDTH, **shared: Any
+) -> tuple[Figure, Any]:
+    """Return a figure of n panels, each `height` inches high, and its axes: beside one another, or
+    below."""
+    size = (NARROW, n * height) if narrow else (width, height)
+    figure = Figure(figsize=size, layout="constrained")
+    rows, columns = (n, 1) if narrow else (1, n)
+    return figure, figure.subplots(rows, columns, squeeze=False, **shared).ravel()
+
+
 @styled
-def score_figure(panels: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
+def score_figure(panels: Mapping[str, Sequence[Mapping[str, Any]]], narrow: bool = False) -> Figure:
     """Draw the main score of each mixture with its interval, a panel for each task, and gold as the
     line to read the others against.
 
@@ -123,8 +136,7 @@ def score_figure(panels: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
     panels : title -> rows of name, mixture, value, low, high and mark, top to bottom.
     """
     most = max(len(rows) for rows in panels.values())
-    figure = Figure(figsize=(WIDTH, 0.27 * most + 0.75), layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    figure, axes = _panels(len(panels), 0.27 * most + 0.75, narrow)
     for ax, (title, rows) in zip(axes, panels.items(), strict=True):
         gold = [row["value"] for row in rows if row["mixture"] == "gold"]
         if (
@@ -165,7 +177,7 @@ def score_figure(panels: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
 
 
 @styled
-def gain_figure(changes: pd.DataFrame, categories: Sequence[str]) -> Figure:
+def gain_figure(changes: pd.DataFrame, categories: Sequence[str], narrow: bool = False) -> Figure:
     """Draw the change of F1 against gold by category: a panel for each mixture, dots with
     intervals, filled where significant.
 
@@ -175,10 +187,11 @@ def gain_figure(changes: pd.DataFrame, categories: Sequence[str]) -> Figure:
     categories : titles from top to bottom.
     """
     mixtures = list(dict.fromkeys(changes["mixture"]))
-    n_rows = 1 if len(mixtures) <= 4 else 2
+    n_rows = len(mixtures) if narrow else 1 if len(mixtures) <= 4 else 2
     columns = -(-len(mixtures) // n_rows)
     figure = Figure(
-        figsize=(WIDTH, n_rows * (0.19 * len(categories) + 0.4) + 0.5), layout="constrained"
+        figsize=(NARROW if narrow else WIDTH, n_rows * (0.19 * len(categories) + 0.4) + 0.5),
+        layout="constrained",
     )
     axes = figure.subplots(n_rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     for ax in axes[len(mixtures) :]:
@@ -212,15 +225,18 @@ def gain_figure(changes: pd.DataFrame, categories: Sequence[str]) -> Figure:
         ax.set_yticks(range(len(categories)), categories)
         ax.set_ylim(len(categories) - 0.5, -0.5)
         ax.tick_params(axis="y", length=0)
-    figure.supxlabel(
-        "change of F1 against gold (filled: significant after Holm's correction)", fontsize=8
-    )
+    told = "change of F1 against gold"
+    breaks = "\n" if narrow else " "
+    figure.supxlabel(f"{told}{breaks}(filled: significant after Holm's correction)", fontsize=8)
     return figure
 
 
 @styled
 def confusion_figure(
-    confusion: pd.DataFrame, other: pd.DataFrame | None = None, titles: Sequence[str] = ("", "")
+    confusion: pd.DataFrame,
+    other: pd.DataFrame | None = None,
+    titles: Sequence[str] = ("", ""),
+    narrow: bool = False,
 ) -> Figure:
     """Draw a confusion matrix, or two side by side: rows are gold, columns predicted, each cell its
     count, shaded by its share of the row.
@@ -233,11 +249,14 @@ def confusion_figure(
     tables = [confusion] if other is None else [confusion, other]
     labels = confusion["gold"].tolist()
     size = 0.36 * len(labels) + 1.9
-    figure = Figure(
-        figsize=(size * len(tables) - 1.2 * (len(tables) - 1), 0.32 * len(labels) + 1.7),
-        layout="constrained",
+    width = size * len(tables) - 1.2 * (len(tables) - 1)
+    figure, axes = _panels(
+        len(tables),
+        0.32 * len(labels) + 1.7,
+        narrow,
+        min(width, NARROW) if narrow else width,
+        sharey=True,
     )
-    axes = figure.subplots(1, len(tables), squeeze=False, sharey=True)[0]
     for ax, table, title in zip(axes, tables, titles, strict=False):
         matrix = table.drop(columns="gold").to_numpy(dtype=float)
         share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
@@ -250,7 +269,7 @@ def confusion_figure(
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
         ax.set_xlabel("predicted")
-        ax.set_title(title)
+        ax.set_title(title, fontsize=7 if narrow else None)
         for (row, column), n in np.ndenumerate(matrix):
             if n:
                 dark = share[row, column] > 0.5
@@ -260,7 +279,7 @@ def confusion_figure(
                     f"{n:.0f}",
                     ha="center",
                     va="center",
-                    fontsize=6.5,
+                    fontsize=5.5 if narrow else 6.5,
                     color="white" if dark else "#303030",
                 )
     axes[0].set_ylabel("gold")
@@ -268,7 +287,9 @@ def confusion_figure(
 
 
 @styled
-def curve_figure(panels: Mapping[str, Mapping[str, pd.DataFrame]], score: str) -> Figure:
+def curve_figure(
+    panels: Mapping[str, Mapping[str, pd.DataFrame]], score: str, narrow: bool = False
+) -> Figure:
     """Draw learning curves with their bands: a panel for each task and classifier, a line for each
     mixture.
 
@@ -278,8 +299,8 @@ def curve_figure(panels: Mapping[str, Mapping[str, pd.DataFrame]], score: str) -
         without gold (n = 0) is a level line.
     score : what the vertical axis shows.
     """
-    figure = Figure(figsize=(WIDTH if len(panels) > 1 else 4.8, 3.0), layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    width = WIDTH if len(panels) > 1 else 4.8
+    figure, axes = _panels(len(panels), 3.0, narrow, width, sharey=True)
     for ax, (title, lines) in zip(axes, panels.items(), strict=True):
         sizes = sorted({n for line in lines.values() for n in line["n"] if n > 0})
         for name, line in lines.items():
@@ -311,7 +332,9 @@ def curve_figure(panels: Mapping[str, Mapping[str, pd.DataFrame]], score: str) -
 
 
 @styled
-def data_figure(frames: Mapping[str, pd.DataFrame], categories: Mapping[str, str]) -> Figure:
+def data_figure(
+    frames: Mapping[str, pd.DataFrame], categories: Mapping[str, str], narrow: bool = False
+) -> Figure:
     """Draw lengths (share of sentences up to so many words) and category shares of each source.
 
     Parameters
@@ -319,8 +342,9 @@ def data_figure(frames: Mapping[str, pd.DataFrame], categories: Mapping[str, str
     frames : source -> example table.
     categories : id -> title.
     """
-    figure = Figure(figsize=(WIDTH, max(2.4, 0.2 * len(categories) + 1.0)), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(1, 1.1))
+    height = max(2.4, 0.2 * len(categories) + 1.0)
+    ratios = None if narrow else (1, 1.1)
+    figure, (left, right) = _panels(2, height, narrow, width_ratios=ratios)
     ids = [*categories, NONE]
     for name, frame in frames.items():
         colour, marker, style = series(name.partition(",")[0])
@@ -354,13 +378,13 @@ def data_figure(frames: Mapping[str, pd.DataFrame], categories: Mapping[str, str
     right.grid(axis="y", color="#E4E4E4", linewidth=0.6)
     right.set_axisbelow(True)
     right.tick_params(axis="y", length=0)
-    right.set_xlabel("share of sentences with the category")
+    right.set_xlabel("share of sentences" if narrow else "share of sentences with the category")
     right.set_title("Categories")
     return figure
 
 
 @styled
-def map_figure(positions: pd.DataFrame, method: str) -> Figure:
+def map_figure(positions: pd.DataFrame, method: str, narrow: bool = False) -> Figure:
     """Draw sentences on a plane: a panel for each source over the grey of all, so that overlap is
     seen without reading colours.
 
@@ -370,8 +394,8 @@ def map_figure(positions: pd.DataFrame, method: str) -> Figure:
     method : how the positions were found, for the label.
     """
     names = list(dict.fromkeys(positions["source"]))
-    figure = Figure(figsize=(WIDTH, WIDTH / max(len(names), 2) + 0.35), layout="constrained")
-    axes = figure.subplots(1, len(names), squeeze=False, sharex=True, sharey=True)[0]
+    height = NARROW if narrow else WIDTH / max(len(names), 2) + 0.35
+    figure, axes = _panels(len(names), height, narrow, sharex=True, sharey=True)
     for ax, name in zip(axes, names, strict=True):
         colour, marker, _ = series(name.partition(",")[0])
         mine = positions["source"] == name
@@ -403,7 +427,9 @@ def map_figure(positions: pd.DataFrame, method: str) -> Figure:
 
 
 @styled
-def quality_figure(panels: Mapping[str, Mapping[str, float]], ideal: Mapping[str, float]) -> Figure:
+def quality_figure(
+    panels: Mapping[str, Mapping[str, float]], ideal: Mapping[str, float], narrow: bool = False
+) -> Figure:
     """Draw measures of data quality: a small panel for each, a dot for each source; a dashed line
     where a measure has an ideal.
 
@@ -412,11 +438,12 @@ def quality_figure(panels: Mapping[str, Mapping[str, float]], ideal: Mapping[str
     panels : title of the measure -> source -> value.
     ideal : title -> value that means no difference from gold.
     """
-    columns = 4
+    columns = 2 if narrow else 4
     n_rows = -(-len(panels) // columns)
     names = list(dict.fromkeys(name for values in panels.values() for name in values))
     figure = Figure(
-        figsize=(WIDTH, n_rows * (0.16 * len(names) + 0.62) + 0.1), layout="constrained"
+        figsize=(NARROW if narrow else WIDTH, n_rows * (0.16 * len(names) + 0.62) + 0.1),
+        layout="constrained",
     )
     axes = figure.subplots(n_rows, columns, squeeze=False).ravel()
     for ax in axes[len(panels) :]:

@@ -3,7 +3,10 @@ out where the grid has not what it shows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,47 +23,81 @@ from touchstone.report.tables.categories import settings_of
 from touchstone.report.tables.curves import curves
 from touchstone.report.tables.entries import entry_of
 from touchstone.report.tables.layout import Entry
-from touchstone.report.tables.quality import Made, quality_figure
+from touchstone.report.tables.quality import Made, quality_panels
 from touchstone.report.tables.scores import score_panels
 
-Drawing = tuple[str, str, Figure]  # name, caption, figure
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure of a study.
+
+    Attributes
+    ----------
+    name : of its file.
+    caption : below it.
+    figure : for paper and a wide page.
+    narrow : draws it for a phone.
+    told : what it shows, in words, for those who cannot see it; '' where the caption and a table
+        say it.
+    """
+
+    name: str
+    caption: str
+    figure: Figure
+    narrow: Callable[[], Figure]
+    told: str = ""
+
+
+def _drawing(
+    name: str, caption: str, draw: Callable[..., Figure], *args: Any, told: str = "", **kwargs: Any
+) -> Drawing:
+    narrow = partial(draw, *args, **kwargs, narrow=True)
+    return Drawing(name, caption, draw(*args, **kwargs), narrow, told)
 
 
 def of_scores(grid: Grid, scores: pd.DataFrame) -> Iterator[Drawing]:
-    """Yield name, caption and figure of what the scores show, in the order in which a reader wants
-    them."""
+    """Yield the figures of what the scores show, in the order in which a reader wants them."""
     told = (
         "Main score of each mixture with its 95 % interval. The dashed line, where there is one, "
         "is gold. * p < 0.05, ** p < 0.01 against gold."
     )
-    yield "scores", told, figures.score_figure(score_panels(grid, scores))
+    panels = score_panels(grid, scores)
+    yield _drawing("scores", told, figures.score_figure, panels, told=_scores_told(panels))
     if found := curve_figure(grid, scores):
-        yield (
+        yield _drawing(
             "curves",
             "Learning curves over gold size; bands are 95 % intervals over the test set.",
-            found,
+            figures.curve_figure,
+            *found,
+            told=_curves_told(found[0]),
         )
     for task, kind in tasks_of(grid.cells).items():
         if kind in ("multiclass", "multilabel") and (gain := gain_figure(grid, scores, task)):
-            yield (
+            yield _drawing(
                 f"gain_{task}",
                 f"Change of F1 against gold by category, {_named(grid, task)}, with 95 % "
                 "intervals.",
-                gain,
+                figures.gain_figure,
+                *gain,
+                told=_gains_told(gain[0]),
             )
         if kind == "multiclass" and (pair := confusion_figure(grid, scores, task)):
-            yield (
+            tables, titles = pair
+            yield _drawing(
                 f"confusion_{task}",
                 f"Confusion matrices, {_named(grid, task)}: rows are gold, columns predicted"
                 + (", mean of the draws." if draws_of(grid.cells) > 1 else "."),
-                pair,
+                figures.confusion_figure,
+                *tables,
+                titles=titles,
+                told=_confusions_told(tables, titles),
             )
 
 
 def of_data(
     grid: Grid, made: list[Made], gold: pd.DataFrame, quality: pd.DataFrame, encoder: str = "tfidf"
 ) -> Iterator[Drawing]:
-    """Yield name, caption and figure of what the data of one corpus show.
+    """Yield the figures of what the data of one corpus show.
 
     Parameters
     ----------
@@ -76,24 +113,30 @@ def of_data(
     categories = {
         category.id: category.name for category in taxonomy(grid.cells[0].config).categories
     }
-    yield (
+    yield _drawing(
         "data",
         "Length and categories of the training gold and of the generated data.",
-        figures.data_figure(frames, categories),
+        figures.data_figure,
+        frames,
+        categories,
     )
     if len(frames) > 1:
         told = "Gold, silver and bronze sentences on one plane; the grey is all other sources."
-        yield "map", told, figures.map_figure(*positions(frames, encoder))
-    if drawn := quality_figure(quality):
-        yield (
+        yield _drawing("map", told, figures.map_figure, *positions(frames, encoder))
+    if panels := quality_panels(quality):
+        yield _drawing(
             "quality",
             "Quality of the generated data beside gold; dashed: no difference from gold.",
-            drawn,
+            figures.quality_figure,
+            *panels,
         )
 
 
-def gain_figure(grid: Grid, scores: pd.DataFrame, task: str) -> Figure | None:
-    """Draw the change by category for the setting of a task that the figures show."""
+def gain_figure(
+    grid: Grid, scores: pd.DataFrame, task: str
+) -> tuple[pd.DataFrame, list[str]] | None:
+    """Return the change by category for the setting of a task that the figures show, and the
+    categories."""
     _, members = _shown_setting(grid, task)
     known = taxonomy(members[0].config)
     rows = []
@@ -106,11 +149,13 @@ def gain_figure(grid: Grid, scores: pd.DataFrame, task: str) -> Figure | None:
     if not rows:
         return None
     table = pd.DataFrame(rows, columns=["mixture", "category", "change", "low", "high", "mark"])
-    return figures.gain_figure(table, [category.name for category in known.categories])
+    return table, [category.name for category in known.categories]
 
 
-def confusion_figure(grid: Grid, scores: pd.DataFrame, task: str) -> Figure | None:
-    """Draw the confusion matrices of gold and of the best other cell of a task."""
+def confusion_figure(
+    grid: Grid, scores: pd.DataFrame, task: str
+) -> tuple[list[pd.DataFrame], list[str]]:
+    """Return the confusion matrices of gold and of the best other cell of a task, with titles."""
     score = main_score("multiclass")
     _, cells = _shown_setting(grid, task)
     best = sorted(cells, key=lambda cell: -np.nan_to_num(entry_of(scores, cell, score).value))
@@ -120,12 +165,7 @@ def confusion_figure(grid: Grid, scores: pd.DataFrame, task: str) -> Figure | No
         f"{row_name(cell, grid)}, macro F1 {entry_of(scores, cell, score).value:.3f}"
         for cell in pair
     ]
-    tables = [_confusion(cell) for cell in pair]
-    return (
-        figures.confusion_figure(*tables, titles=titles)
-        if len(tables) == 2
-        else figures.confusion_figure(tables[0], titles=titles)
-    )
+    return [_confusion(cell) for cell in pair], titles
 
 
 def _shown_setting(grid: Grid, task: str) -> tuple[str, list[Cell]]:
@@ -143,8 +183,10 @@ def _shown_setting(grid: Grid, task: str) -> tuple[str, list[Cell]]:
     return (name if len(settings) > 1 else ""), settings[name]
 
 
-def curve_figure(grid: Grid, scores: pd.DataFrame) -> Figure | None:
-    """Draw the learning curves of a grid, None where gold has one size only."""
+def curve_figure(
+    grid: Grid, scores: pd.DataFrame
+) -> tuple[dict[str, dict[str, pd.DataFrame]], str] | None:
+    """Return the learning curves of a grid and their score, None where gold has one size only."""
     panels: dict[str, dict[str, pd.DataFrame]] = {}
     title = ""
     for curve in curves(grid):
@@ -156,7 +198,7 @@ def curve_figure(grid: Grid, scores: pd.DataFrame) -> Figure | None:
             )
             for name, cells in {"gold": curve.gold, **curve.mixtures}.items()
         }
-    return figures.curve_figure(panels, title) if panels else None
+    return (panels, title) if panels else None
 
 
 def _named(grid: Grid, task: str) -> str:
@@ -176,3 +218,51 @@ def _confusion(cell: Cell) -> pd.DataFrame:
 
 def _point(n: int, entry: Entry) -> dict[str, float]:
     return {"n": n, "value": entry.value, "low": entry.low, "high": entry.high}
+
+
+def _scores_told(panels: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    return " ".join(
+        f"{title}: "
+        + ", ".join(f"{row['name']} {_bounded(row)}{row['mark']}" for row in rows)
+        + "."
+        for title, rows in panels.items()
+    )
+
+
+def _curves_told(panels: Mapping[str, Mapping[str, pd.DataFrame]]) -> str:
+    return " ".join(
+        f"{title}, {name}: "
+        + ", ".join(
+            f"{_bounded(row)} with {row['n']:,.0f} gold sentences"
+            for row in line.to_dict("records")
+        )
+        + "."
+        for title, lines in panels.items()
+        for name, line in lines.items()
+    )
+
+
+def _gains_told(changes: pd.DataFrame) -> str:
+    return " ".join(
+        f"{mixture}: "
+        + ", ".join(f"{row.category} {row.change:+.2f}{row.mark}" for row in rows.itertuples())
+        + "."
+        for mixture, rows in changes.groupby("mixture", sort=False)
+    )
+
+
+def _confusions_told(tables: Sequence[pd.DataFrame], titles: Sequence[str]) -> str:
+    """Say how many of each class are predicted as such: the diagonal."""
+    told = []
+    for table, title in zip(tables, titles, strict=True):
+        counts = table.drop(columns="gold").to_numpy(dtype=float)
+        right = ", ".join(
+            f"{name} {counts[at, at]:.0f} of {counts[at].sum():.0f}"
+            for at, name in enumerate(table["gold"])
+        )
+        told.append(f"{title}, predicted as they are: {right}.")
+    return " ".join(told)
+
+
+def _bounded(row: Mapping[str, Any]) -> str:
+    return f"{row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f})"

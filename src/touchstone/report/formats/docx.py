@@ -40,11 +40,11 @@ def write(study: Study, folder: Path) -> list[Path]:
     section.left_margin = section.right_margin = Cm(1.8)
     for table in study.tables:
         _add(document, table)
-    for key, caption, _ in study.figures:
-        picture = folder / "figures" / f"{study.grid.study}_{key}.png"
+    for drawing in study.figures:
+        picture = folder / "figures" / f"{study.grid.study}_{drawing.name}.png"
         if picture.is_file():
             document.add_picture(str(picture), width=Cm(18))
-            document.add_paragraph(caption)
+            document.add_paragraph(drawing.caption)
     path = folder / f"{study.grid.study}.docx"
     document.save(str(path))
     return [path]

@@ -20,6 +20,7 @@ from markupsafe import Markup, escape
 from touchstone.report.tables.layout import Column, Entry, Row, Table, labels_shown
 
 if TYPE_CHECKING:
+    from touchstone.report.figures.study import Drawing
     from touchstone.report.study import Study
 
 FIGURES = ()  # they are drawn into the page
@@ -29,10 +30,9 @@ TEMPLATE = Path(__file__).with_name("page.html")
 
 def write(study: Study, folder: Path) -> list[Path]:
     """Write all tables and figures of a study to one page."""
-    from touchstone.report.figures.draw import svg
     from touchstone.report.study import footer
 
-    drawings = [figure(svg(drawing), caption, key) for key, caption, drawing in study.figures]
+    drawings = [drawing(one) for one in study.figures]
     text = page(
         study.grid.study.replace("_", " "),
         kicker="Tables of a study",
@@ -84,8 +84,21 @@ def table(one: Table, link: Callable[[str], str] | None = None) -> Markup:
     )
 
 
-def figure(svg: str, caption: str, name: str) -> Markup:
-    """Return a figure with its caption. `svg` is ours (figures.svg); its ids are made unique, since
+def drawing(one: Drawing) -> Markup:
+    """Return a figure with its caption: drawn twice, for wide pages and for phones, of which a page
+    shows the one that fits."""
+    from touchstone.report.figures.draw import svg
+
+    said = f"{one.caption} {one.told}".strip()
+    wide = _inline(svg(one.figure), said, one.name, "wide")
+    narrow = _inline(svg(one.narrow()), said, f"{one.name}-narrow", "narrow")
+    return Markup(
+        '<figure class="drawing" id="{}" tabindex="0">{}{}<figcaption>{}</figcaption></figure>'
+    ).format(f"figure-{one.name}", wide, narrow, one.caption)
+
+
+def _inline(svg: str, said: str, name: str, style: str) -> Markup:
+    """Return an SVG element for a page. `svg` is ours (figures.svg); its ids are made unique, since
     several stand in one page."""
     unique = (
         svg.replace('id="', f'id="{name}-')
@@ -94,15 +107,14 @@ def figure(svg: str, caption: str, name: str) -> Markup:
     )
     size = re.search(r'viewBox="0 0 ([\d.]+)', svg)
     points = float(size[1]) if size else 400.0
-    unique = unique.replace(
-        "<svg",
-        f'<svg role="img" aria-label="{escape(caption)}" style="max-width: '
-        f'{PIXELS * points:.0f}px"',
-        1,
-    )  # letters of all figures are of one size
     return Markup(
-        '<figure class="drawing" id="{}" tabindex="0">{}<figcaption>{}</figcaption></figure>'
-    ).format(f"figure-{name}", Markup(unique), caption)
+        unique.replace(
+            "<svg",
+            f'<svg role="img" class="{style}" aria-label="{escape(said)}" style="max-width: '
+            f'{PIXELS * points:.0f}px"',
+            1,
+        )
+    )  # letters of all figures are of one size
 
 
 def page(title: str, **parts: Any) -> str:

@@ -18,6 +18,8 @@ from rich import table as rich
 from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
+from rich.style import Style
+from rich.text import Text
 
 from touchstone.foreign_text import printable
 from touchstone.report.tables.layout import Column, Row, Table, labels_shown, slim
@@ -41,6 +43,18 @@ def console_of() -> Console:
     """Return a console as wide as the terminal; `WIDTH` columns in a pipe, where there is none to
     ask."""
     return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDTH)
+
+
+def clickable(shown: str, address: str) -> Text:
+    """Return a text that a terminal opens when clicked (OSC 8); in a pipe, or where the terminal
+    cannot, the text alone."""
+    return Text(shown, Style(link=address))
+
+
+def say(line: str, shown: str, address: str, console: Console | None = None) -> None:
+    """Print a line that ends in an address or a file, clickable on a terminal."""
+    text = Text(line).append_text(clickable(shown, address))
+    (console or console_of()).print(text, highlight=False, soft_wrap=True)
 
 
 def show(console: Console, table: Table, notes: bool = True) -> None:

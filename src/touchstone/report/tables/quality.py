@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 from omegaconf.errors import OmegaConfBaseException
 
 from touchstone import tracking
@@ -174,9 +173,11 @@ def measured(grid: Grid) -> pd.DataFrame:
     return table.drop_duplicates(["name", "category", "measure"]).reset_index(drop=True)
 
 
-def quality_figure(table: pd.DataFrame) -> Figure | None:
-    """Draw the measures of `DRAWN` for the sources of a table of `measured`, None where there are
-    none."""
+def quality_panels(
+    table: pd.DataFrame,
+) -> tuple[dict[str, dict[str, float]], dict[str, float]] | None:
+    """Return what `draw.quality_figure` draws: the measures of `DRAWN` for the sources of a table
+    of `measured`; None where there are none."""
     panels = {}
     for measure, (title, _) in DRAWN.items():
         rows = table[
@@ -185,7 +186,7 @@ def quality_figure(table: pd.DataFrame) -> Figure | None:
         if len(rows):
             panels[title] = dict(zip(rows["name"], rows["value"], strict=True))
     ideal = {title: best for title, best in DRAWN.values() if best is not None}
-    return figures.quality_figure(panels, ideal) if panels else None
+    return (panels, ideal) if panels else None
 
 
 def configuration(cell: Cell) -> Config:
@@ -272,8 +273,9 @@ def _keep(store: Store, made: Made, table: pd.DataFrame, stamp: str) -> None:
         return
     run_id = made.run.info.run_id
     tracking.log_text(store, run_id, table.to_csv(index=False), TABLE)
-    if figure := quality_figure(table.assign(name=table["source"])):
-        tracking.log_text(store, run_id, figures.svg(figure), "quality/quality.svg")
+    if panels := quality_panels(table.assign(name=table["source"])):
+        drawn = figures.svg(figures.quality_figure(*panels))
+        tracking.log_text(store, run_id, drawn, "quality/quality.svg")
     ours = table[(table["source"] != "gold") & table["value"].notna()]
     tracking.log_metrics(
         store,
