@@ -103,8 +103,13 @@ class Repetition:
     key: str = ""
 
 
-def run_cell(config: Config) -> Cell:
+def run_cell(config: Config, sweep: str = "") -> Cell:
     """Run one cell: once, or for each fold of a cross-validation.
+
+    Parameters
+    ----------
+    sweep : the sweep whose cells share what an LLM gave, also where it lacks something that is
+        tolerated; "" for a single run.
 
     Raises
     ------
@@ -117,19 +122,20 @@ def run_cell(config: Config) -> Cell:
     for fold in folds:
         log.info("fold %d of %d", fold.number, fold.of)
         try:
-            parts.append((fold, run_split(fold.config, fold.cut)))
+            parts.append((fold, run_split(fold.config, fold.cut, sweep)))
         except (PendingRequests, EstimateOnly) as stop:
             held.append(stop)
     raise_held(held)
-    return over_folds(config, parts) if folds else run_split(config)
+    return over_folds(config, parts) if folds else run_split(config, sweep=sweep)
 
 
-def run_split(config: Config, cut: tuple[int, int] | None = None) -> Cell:
+def run_split(config: Config, cut: tuple[int, int] | None = None, sweep: str = "") -> Cell:
     """Read, split, generate, mix, fit, predict, score: one split of the corpus.
 
     Parameters
     ----------
     cut : the fold of the patients that is the test set, see `split.assign_splits`.
+    sweep : see `run_cell`.
     """
     limit_threads(config.threads)
     taxonomy, paths = taxonomy_of(config.taxonomy), config.paths
@@ -144,7 +150,7 @@ def run_split(config: Config, cut: tuple[int, int] | None = None) -> Cell:
         len(test),
         config.corpus.name,
     )
-    generated = generate(config, taxonomy, gold, train, test, sites)
+    generated = generate(config, taxonomy, gold, train, test, sites, sweep)
     if asks_directly(config):
         chosen = sample_test(test, config.task.llm_test_sentences, config.task.split_seed)
         test = test[chosen].reset_index(drop=True)
@@ -183,6 +189,7 @@ def generate(
     train: pd.DataFrame,
     test: pd.DataFrame,
     sites: Mapping[str, pd.DataFrame],
+    sweep: str = "",
 ) -> dict[str, Generated]:
     """Make the synthetic data that the cell needs: silver, bronze, the round trip of bronze, or the
     LLM's own answers about test and sites. Files of silver and bronze are read, not made."""
@@ -213,7 +220,7 @@ def generate(
         """Run a stage; keep exports and estimates for the end, so that the other stages are
         exported and estimated too."""
         try:
-            made[name] = remembered(config, name, inputs, run)
+            made[name] = remembered(config, name, inputs, run, sweep)
             log.info(
                 "%s: %d examples %s",
                 name,

@@ -570,7 +570,7 @@ def test_text_of_a_restricted_corpus_is_measured_from_the_cache_or_not_at_all(tm
     bronze = made.synthetic(
         gold, made.prompt_of(made.prompt("guideline"), taxonomy, "binary"), restricted=True
     )["bronze"]
-    stages._save(bronze, made.stage_folder(tmp_path / "stages", "bronze"))
+    stages.save(bronze, made.stage_folder(tmp_path / "stages", "bronze"))
     grid = collect(store, "secret")
     table = data_quality.measured(grid)
     assert (

@@ -1,7 +1,7 @@
 """Generation stages that a process keeps at hand for its next cells.
 
-Names a stage by what it depends on, without rendering a prompt. Does not run stages or write files:
-between processes the stage cache does that (cache.py).
+Names a stage by what it depends on, without rendering a prompt. Does not run stages; between
+processes the stage cache keeps them (cache.py).
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Any
 
 import pandas as pd
 
+from touchstone.cache import cached
 from touchstone.digest import digest, digest_columns, digest_input
-from touchstone.generate.stages import Generated
+from touchstone.generate.stages import VERSION, Generated, load, save
 from touchstone.llm import recording
 from touchstone.schema import Config
 
@@ -28,11 +29,14 @@ def remembered(
     name: str,
     inputs: Sequence[pd.DataFrame | Mapping[str, Any]],
     run: Callable[[], Generated],
+    sweep: str = "",
 ) -> Generated:
     """Return a stage as an earlier cell of this process made it, if nothing that it depends on
     differs; else run it.
 
-    `inputs` are what it reads: example tables, or plain data that names them.
+    `inputs` are what it reads: example tables, or plain data that names them. What lacks something
+    that is tolerated (`llm.tolerate`) is no result for others, who ask again; but the cells of one
+    `sweep` share it, whichever asked first, so that they can be compared.
 
     The stage cache would find it too, but only after a thousand prompts were rendered to name it.
     """
@@ -62,9 +66,17 @@ def remembered(
         _stages.move_to_end(key)
         earlier = _stages[key]
         return replace(earlier, usage=earlier.usage.reused(), reused=True)
-    generated = run()
+    if sweep and (config.llm.tolerate or config.llm.partial):
+        shared = {"sweep": sweep, "stage": key}
+        generated, reused = cached(
+            config.paths.cache, "of_sweeps", shared, VERSION, run, save, load
+        )
+    else:
+        generated, reused = run(), False
     if generated.usage.failed == 0:
         _stages[key] = generated
         if len(_stages) > STAGES_REMEMBERED:
             _stages.popitem(last=False)
+    if reused:
+        return replace(generated, usage=generated.usage.reused(), reused=True)
     return generated

@@ -403,8 +403,8 @@ def _stage(
         identity,
         VERSION,
         compute,
-        _save,
-        _load,
+        save,
+        load,
         keep=lambda made: made.usage.failed == 0,
     )
     return (
@@ -456,7 +456,8 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _save(generated: Generated, folder: Path) -> None:
+def save(generated: Generated, folder: Path) -> None:
+    """Write a stage into a folder of the cache."""
     write_parquet(generated.dataset.frame, folder / "examples.parquet")
     generated.quarantine.to_parquet(folder / "quarantine.parquet", index=False)
     described = {
@@ -472,7 +473,14 @@ def _save(generated: Generated, folder: Path) -> None:
     (folder / "generated.json").write_text(json.dumps(described, ensure_ascii=False))
 
 
-def _load(folder: Path) -> Generated:
+def load(folder: Path) -> Generated:
+    """Read what `save` wrote.
+
+    Raises
+    ------
+    UserError
+        If it is damaged.
+    """
     described = json.loads((folder / "generated.json").read_text())
     frame = read_parquet(folder / "examples.parquet")
     if digest_rows(frame[list(CONTENT)].to_dict("records")) != described["digest"]:

@@ -143,7 +143,7 @@ def _run_cell(
         },
     )
     with tracking.failing_clearly(store, run_id, restricted), _told_if_missing(config, started):
-        cell = pipeline.run_cell(config)
+        cell = pipeline.run_cell(config, sweep=parent.run_id if parent else "")
         uses_llm = bool(cell.generated)
         logbook.log_cell(
             store,
