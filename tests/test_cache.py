@@ -11,6 +11,7 @@ from touchstone import cli
 from touchstone.cache import MARKER, cached, entries, prune, verify
 from touchstone.data.examples import examples, read_parquet
 from touchstone.errors import UserError
+from touchstone.llm.store import Store
 
 
 def store(value, folder):
@@ -66,6 +67,24 @@ def test_files_are_for_the_owner_only(tmp_path):
         if not path.name.endswith(".lock")
     }
     assert modes["value.json"] == modes[MARKER] == 0o600 and modes["stage"] == 0o700
+
+
+def test_a_cache_or_store_that_was_opened_to_others_is_closed_again_and_that_is_told(
+    tmp_path, caplog
+):
+    cache = tmp_path / "cache"
+    get(cache, {"a": 1})
+    with Store(cache / "llm"):
+        pass
+    for path in (cache, cache / "llm", cache / "llm" / "responses.sqlite"):
+        path.chmod(0o777)
+    get(cache, {"a": 2})
+    assert f"the cache {cache} was open to others; it is 0700 again" in caplog.text
+    with Store(cache / "llm"):
+        pass
+    assert "was open to others; it is 0600 again" in caplog.text
+    for path in (cache, cache / "llm", cache / "llm" / "responses.sqlite"):
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
 
 
 def slow(folder, results):
