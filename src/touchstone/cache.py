@@ -110,13 +110,27 @@ def _read(place: Path, load: Callable[[Path], T]) -> tuple[T] | None:
     if place in _remembered and _remembered[place][0] == inode:
         _remembered.move_to_end(place)
         return (_remembered[place][2],)
-    if faults := _faults(place):
-        log.warning("%s/%s: %s; computing it again", place.parent.name, place.name[:8], faults[0])
-        marker.unlink(missing_ok=True)
+    if not intact(place):
         return None
     value = load(place)
     _remember(place, value)
     return (value,)
+
+
+def intact(place: Path) -> bool:
+    """Return whether the files of a result are what was stored; where they are not, say so and take
+    its mark away, so that it is computed again.
+
+    Raises
+    ------
+    UserError
+        If a newer version wrote it.
+    """
+    if not (faults := _faults(place)):
+        return True
+    log.warning("%s/%s: %s; computing it again", place.parent.name, place.name[:8], faults[0])
+    (place / MARKER).unlink(missing_ok=True)
+    return False
 
 
 def _remember(place: Path, value: Any) -> None:

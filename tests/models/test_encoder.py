@@ -355,6 +355,18 @@ def test_pruned_vectors_are_computed_again(bert, tmp_path, counted):
     assert (embed(TEXTS, find_encoder(str(bert)), **options) == before).all() and counted == [2, 2]
 
 
+@pytest.mark.parametrize("name", ["vectors.npy", "stage.json"])
+def test_damaged_vectors_are_told_and_computed_again(bert, tmp_path, counted, caplog, name):
+    options = {"cache_folder": tmp_path, "max_length": 64, "device": "cpu"}
+    before = embed(TEXTS, find_encoder(str(bert)), **options)
+    (file,) = tmp_path.rglob(name)
+    content = bytearray(file.read_bytes())
+    content[-9 if name == "vectors.npy" else 0] ^= 4
+    file.write_bytes(content)
+    assert (embed(TEXTS, find_encoder(str(bert)), **options) == before).all()
+    assert counted == [2, 2] and "computing it again" in caplog.text
+
+
 def test_two_at_once_share_the_work(bert, tmp_path, counted, monkeypatch):
     monkeypatch.setattr(embeddings, "BLOCK", 2)
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from touchstone.cache import MARKER, cached
+from touchstone.cache import MARKER, cached, intact
 from touchstone.digest import digest
 from touchstone.errors import UserError
 from touchstone.models.encoder import Encoder, device_of, encode, load, precision_of
@@ -155,20 +155,26 @@ class _Blocks:
         for marker in sorted(self.folder.glob(f"*/{MARKER}")):
             if marker.parent.name in self.read or self.known.all():
                 continue
-            try:
-                self._read(marker)
-            except FileNotFoundError:  # pruned just now
-                continue
-            self.read.add(marker.parent.name)
+            with contextlib.suppress(FileNotFoundError):  # pruned just now
+                if self._read(marker):
+                    self.read.add(marker.parent.name)
 
-    def _read(self, marker: Path) -> None:
-        described = json.loads(marker.read_text(encoding="utf-8"))
-        if described["key"]["space"] != self.space or described["version"] != VERSION:
-            return
+    def _read(self, marker: Path) -> bool:
+        """Read a block where it is of this space; return whether it need not be looked at again: a
+        damaged one will be computed again."""
+        try:
+            described = json.loads(marker.read_text(encoding="utf-8"))
+            ours = described["key"]["space"] == self.space and described["version"] == VERSION
+        except (KeyError, TypeError, ValueError):
+            ours = True  # perhaps: its damage is told below
+        if not ours:
+            return True
+        if not intact(marker.parent):
+            return False
         names, vectors = _load(marker.parent)
         found = [(self.row[name], number) for number, name in enumerate(names) if name in self.row]
         if not found:
-            return
+            return True
         rows, numbers = map(list, zip(*found, strict=True))
         if not self.vectors.shape[1]:
             self.vectors = np.zeros((len(self.row), vectors.shape[1]), dtype=np.float32)
@@ -176,6 +182,7 @@ class _Blocks:
         self.known[rows] = True
         with contextlib.suppress(OSError):  # a cache that may only be read
             os.utime(marker)  # last use, for `touchstone cache prune`
+        return True
 
 
 def _shifted(done: Callable[[int], None], start: int, n: int) -> None:
