@@ -74,7 +74,7 @@ def test_a_cross_validation_shows_the_mean_of_its_folds_in_its_row(tmp_path: Pat
         cwd=tmp_path,
     )
     store = tracking.open_store(None, "folds", tmp_path / "store")
-    study = study_of(collect(store, "folds"))
+    study = study_of(collect(store, "folds"), with_figures=False)
     scores = next(one for one in study.tables if one.name == "folds_scores")
     assert "mean of folds" in [column.title for column in scores.columns]
     entries = scores.rows[0].entries

@@ -616,6 +616,8 @@ def test_a_sweep_of_run_py_becomes_tables_whose_numbers_are_those_of_its_runs(tm
         "-m",
         "task=ad_multiclass",
         "mixture=gold,gold_bronze",
+        "generation.bronze_per_category=10",
+        "generation.bronze_none=10",
         "tracking.log_models=false",
         cwd=tmp_path,
     )
