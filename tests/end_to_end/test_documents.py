@@ -2,12 +2,14 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import report_store
 from documents import Block, blocks, pages
 from grid import DATA, ROOT
 from preloaded import copy_store
@@ -19,7 +21,34 @@ exec {python} {first} "$@"
 """
 
 
-def _project(folder: Path) -> dict[str, str]:
+# What a reader has on the disk: the demo's study, expert labels, sentences of others, notes
+WITH_STUDY = ("docs/tables.md",)
+READERS_FILES = {
+    "gold.csv": (ROOT / "examples" / "formats" / "table.csv").read_text(encoding="utf-8"),
+    "theirs.csv": """text,labels
+She no longer knows which pills she took.,memory
+Asked twice within the hour where his wife was.,memory
+Slipped on the wet stairs and bruised a hip.,falls
+Reads the newspaper and does the shopping.,
+""",
+    "new_notes.csv": """id,note
+n1,She forgot the appointment. She fell in the bathroom.
+n2,He sleeps well.
+""",
+    "notes/n1.txt": "She forgot the appointment. She fell in the bathroom.",
+}
+MODULE = re.compile(r"^```python\n# (\w+\.py)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def _put_files(page: str, folder: Path) -> None:
+    """Put what a reader has into a project, and the modules that the page shows."""
+    shown = dict(MODULE.findall((ROOT / page).read_text(encoding="utf-8")))
+    for name, text in (READERS_FILES | shown).items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def _project(folder: Path, page: str) -> dict[str, str]:
     """Make a folder with run.py as a checkout has it, and an environment that finds
     `touchstone`."""
     (folder / "bin").mkdir(parents=True)
@@ -27,7 +56,10 @@ def _project(folder: Path) -> dict[str, str]:
         launcher = folder / "bin" / name
         launcher.write_text(LAUNCHER.format(python=program(), first=first))
         launcher.chmod(0o755)
+    if page in WITH_STUDY:
+        shutil.copytree(report_store.shared()[0] / "mlflow", folder / "mlflow")
     copy_store(folder / "mlflow")
+    _put_files(page, folder)
     for name in ("run.py", "examples"):
         if (ROOT / name).exists():
             (folder / name).symlink_to(ROOT / name)
@@ -61,7 +93,7 @@ def _with_ids(command: str, folder: Path) -> str:
 
 
 def _run(page: str, folder: Path, mark: str) -> None:
-    environment = _project(folder)
+    environment = _project(folder, page)
     for block in blocks(ROOT / page):
         if block.mark not in ("", mark):
             continue
