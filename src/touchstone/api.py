@@ -103,8 +103,8 @@ def run(*overrides: str) -> Results:
     )
     if done.returncode:
         lines = [*done.stderr.splitlines(), *done.stdout.splitlines()]
-        told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-        raise UserError(told[0] if told else f"the run ended with status {done.returncode}")
+        errors_ = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        raise UserError(errors_[0] if errors_ else f"the run ended with status {done.returncode}")
     sys.stderr.write(done.stderr)
     where = [one for one in overrides if one.split("=")[0] in ("tracking.uri", "paths.store")]
     store = _store(*where)
@@ -158,8 +158,8 @@ def predictions(run_id: str, *overrides: str) -> pd.DataFrame:
     """
     from touchstone.report import reading
 
-    store, found = _run(run_id, overrides)
-    table = reading.predictions(store, found)
+    store, run = _run(run_id, overrides)
+    table = reading.predictions(store, run)
     if table.empty:
         raise UserError(f"run {run_id} has no predictions: it is no finished cell")
     return table
@@ -175,8 +175,8 @@ def generated(run_id: str, *overrides: str) -> pd.DataFrame:
     """
     from touchstone.report import reading
 
-    store, found = _run(run_id, overrides)
-    frame = reading.examples(store, found, "datasets/training.parquet")
+    store, run = _run(run_id, overrides)
+    frame = reading.examples(store, run, "datasets/training.parquet")
     return frame if frame.empty else frame[frame["source"] != "gold"].reset_index(drop=True)
 
 
@@ -191,9 +191,9 @@ def errors(run_id: str, *overrides: str) -> pd.DataFrame:
     """
     from touchstone.report import reading
 
-    store, found = _run(run_id, overrides)
+    store, run = _run(run_id, overrides)
     table = predictions(run_id, *overrides)
-    test = reading.examples(store, found, "datasets/test.parquet")[["example_id", "text"]]
+    test = reading.examples(store, run, "datasets/test.parquet")[["example_id", "text"]]
     true, pred = ([_plain(labels) for labels in table[side]] for side in ("true", "pred"))
     missed = [[one for one in t if one not in p] for t, p in zip(true, pred, strict=True)]
     wrong = [[one for one in p if one not in t] for t, p in zip(true, pred, strict=True)]

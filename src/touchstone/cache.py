@@ -145,12 +145,14 @@ def _remember(place: Path, value: Any) -> None:
 def entries(folder: str | Path, stage: str | None = None) -> Iterator[Entry]:
     """Yield every complete result of `stage` (None: every stage) below `folder`, oldest use
     first."""
-    found = []
+    all_entries = []
     for marker in Path(folder).glob(f"{stage or '*'}/*/{MARKER}"):
         place = marker.parent
         size = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
-        found.append(Entry(place.parent.name, place.name, place, size, marker.stat().st_mtime))
-    yield from sorted(found, key=lambda entry: entry.used)
+        all_entries.append(
+            Entry(place.parent.name, place.name, place, size, marker.stat().st_mtime)
+        )
+    yield from sorted(all_entries, key=lambda entry: entry.used)
 
 
 def prune(
@@ -240,10 +242,10 @@ def _write(
     value: T,
     save: Callable[[T, Path], None],
 ) -> None:
-    for left in place.parent.glob(
+    for remains in place.parent.glob(
         f"{place.name}.*.part"
     ):  # of a process that was killed: the lock is ours now
-        shutil.rmtree(left, ignore_errors=True)
+        shutil.rmtree(remains, ignore_errors=True)
     aside = place.with_name(f"{place.name}.{os.getpid()}.part")
     aside.mkdir(mode=0o700)
     with private_umask():

@@ -93,14 +93,14 @@ def main(arguments: Sequence[str] | None = None, program: str = "touchstone run"
     ----------
     program : how printed commands call the one that runs cells.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if given[:1] == ["run"] and not os.environ.get(COMPLETING):
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["run"] and not os.environ.get(COMPLETING):
         os.environ[commands.PROGRAM] = program
         from touchstone.run.console import main as run_cells  # brings Hydra, which reads the rest
 
-        return run_cells(given[1:])
-    arguments = [argument for argument in given if argument != "debug=true"]
-    if arguments != given:
+        return run_cells(words[1:])
+    arguments = [argument for argument in words if argument != "debug=true"]
+    if arguments != words:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # the process that `reproduce` starts reads it too
     logging.basicConfig(format="%(message)s")  # on stderr: that a server is waited for, say
     clean_log_lines()

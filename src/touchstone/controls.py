@@ -92,12 +92,12 @@ def rarest_labels(frame: pd.DataFrame) -> list[str]:
 
 def _copies(frame: pd.DataFrame, order: list[int]) -> pd.DataFrame:
     """Return the rows in the order given; the second copy of a row is named `#2`."""
-    seen: Counter[int] = Counter()
+    copies: Counter[int] = Counter()
     ids = frame["example_id"].tolist()
     names = []
     for position in order:
-        seen[position] += 1
-        again = f"#{seen[position]}" if seen[position] > 1 else ""
+        copies[position] += 1
+        again = f"#{copies[position]}" if copies[position] > 1 else ""
         names.append(f"{ids[position]}{again}")
     return frame.iloc[order].assign(example_id=names).reset_index(drop=True)
 

@@ -82,10 +82,10 @@ def digest_input(path: str | Path) -> str:
     key = (str(Path(path).absolute()), stat.st_ino, stat.st_size, stat.st_mtime_ns)
     if key in _inputs:
         return _inputs[key]
-    found = digest_file(path)
+    value = digest_file(path)
     if time.time() - stat.st_mtime > 2:
-        _inputs[key] = found
-    return found
+        _inputs[key] = value
+    return value
 
 
 _inputs: dict[tuple[str, int, int, int], str] = {}

@@ -78,13 +78,13 @@ def clean_log_lines() -> None:
     before = logging.getLogRecordFactory()
 
     def record(*args: Any, **kwargs: Any) -> logging.LogRecord:
-        made = before(*args, **kwargs)
+        line = before(*args, **kwargs)
         try:
-            text = made.getMessage()
+            text = line.getMessage()
         except Exception:  # noqa: BLE001 - a broken format string: logging tells it
-            return made
-        made.msg, made.args = printable(text), None
-        return made
+            return line
+        line.msg, line.args = printable(text), None
+        return line
 
     record.printable = True  # type: ignore[attr-defined]
     logging.setLogRecordFactory(record)

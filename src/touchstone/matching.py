@@ -45,8 +45,8 @@ def matching(frame: pd.DataFrame, gold: pd.DataFrame, method: str, seed: int) ->
     if method == "uniform":
         share = {cell: 1 / len(counts) for cell in counts}
     else:
-        wanted = Counter(cell for cell in _cells(gold, gold, method) if cell in counts)
-        share = {cell: n / max(1, wanted.total()) for cell, n in wanted.items()}
+        shares = Counter(cell for cell in _cells(gold, gold, method) if cell in counts)
+        share = {cell: n / max(1, shares.total()) for cell, n in shares.items()}
     size = _largest(share, counts)
     order = np.random.default_rng([seed, 8]).permutation(len(frame))
     taken: Counter[str] = Counter()

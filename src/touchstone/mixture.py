@@ -99,7 +99,7 @@ def compose(
     UserError
         If a source that is used has no examples, or a filter lacks what it needs.
     """
-    kept: dict[str, pd.DataFrame] = {}
+    samples: dict[str, pd.DataFrame] = {}
     rows, dropped = [], []
     sized = {*config.gold.repeat_to, *config.gold.augment_to} if config.gold.use else set()
     for name in SOURCES:
@@ -127,12 +127,12 @@ def compose(
             alive = np.flatnonzero(reasons == "")
             fitting = matching(frame.iloc[alive], sources[GOLD], mix.match, seed)
             reasons[np.delete(alive, fitting)] = "not_matched"
-        n_gold = len(kept[GOLD]) if GOLD in kept else None
+        n_gold = len(samples[GOLD]) if GOLD in samples else None
         sampled = _sample(frame[reasons == ""], mix, name, n_gold, seed)
         reasons[(reasons == "") & ~frame.index.isin(sampled.index)] = "not_sampled"
         if mix.shuffle_labels:
             sampled = controls.shuffled(sampled, seed)
-        kept[name] = sampled.assign(weight=mix.weight)
+        samples[name] = sampled.assign(weight=mix.weight)
         resembling = (
             len(_leaking(sampled["text"].tolist(), test_texts, config.leakage, threads, cache))
             if name == GOLD
@@ -153,9 +153,9 @@ def compose(
             for i, r in zip(frame["example_id"], reasons, strict=True)
             if r
         ]
-    if GOLD in kept:
-        kept[GOLD] = _enlarged(kept, config.gold, seed)
-    parts = [kept[name] for name in SOURCES if name in kept and getattr(config, name).use]
+    if GOLD in samples:
+        samples[GOLD] = _enlarged(samples, config.gold, seed)
+    parts = [samples[name] for name in SOURCES if name in samples and getattr(config, name).use]
     train = pd.concat(parts, ignore_index=True)
     composition = pd.DataFrame(rows)
     used = train["source"].value_counts()
@@ -237,8 +237,8 @@ def _drop_repeats(
         claim(text, labels, spans, marks)
         for text, labels, spans in zip(rows["text"], rows["labels"], rows["spans"], strict=True)
     ]
-    found = _duplicates(rows["text"].tolist(), claims, cutoff, threads, cache)
-    for position, reason in found.items():
+    repeats = _duplicates(rows["text"].tolist(), claims, cutoff, threads, cache)
+    for position, reason in repeats.items():
         reasons[alive[position]] = reason
 
 
@@ -270,8 +270,8 @@ def _duplicates(
         }
 
     key = {"texts": digest(texts), "claims": digest(claims), "cutoff": cutoff}
-    found = _once(cache, "duplicates", key, search)
-    return {int(position): reason for position, reason in found.items()}
+    reasons = _once(cache, "duplicates", key, search)
+    return {int(position): reason for position, reason in reasons.items()}
 
 
 def _leaking(

@@ -79,10 +79,10 @@ class Cell:
 
 def in_quarantine(generated: Generated) -> str:
     """Return what a person is told of a stage some of whose answers could not be used."""
-    asked = int(generated.dataset.provenance["n_requests"])
+    n_requests = int(generated.dataset.provenance["n_requests"])
     lacking, count = len(generated.quarantine), len(generated.dataset)
     return (
-        f"{generated.stage}: {count:,} generated; {lacking} of {asked} answers unreadable, "
+        f"{generated.stage}: {count:,} generated; {lacking} of {n_requests} answers unreadable, "
         "in the quarantine table"
     )
 
@@ -155,15 +155,15 @@ def run_split(config: Config, cut: tuple[int, int] | None = None, sweep: str = "
         chosen = sample_test(test, config.task.llm_test_sentences, config.task.split_seed)
         test = test[chosen].reset_index(drop=True)
         answers = [
-            ask_directly(asked, generated[stage].dataset.frame, taxonomy, config.task.kind)
-            for stage, asked in {"zero_shot": test, **_by_stage(sites)}.items()
+            ask_directly(frame, generated[stage].dataset.frame, taxonomy, config.task.kind)
+            for stage, frame in {"zero_shot": test, **_by_stage(sites)}.items()
         ]
         repetitions = [Repetition(None, pd.concat(answers, ignore_index=True), None, ())]
     else:
         everywhere = pd.concat([test, *sites.values()], ignore_index=True) if sites else test
         repetitions = repeat(config, taxonomy, gold, generated, dev, everywhere)
-    made = tuple(generated.values())
-    return assemble(config, taxonomy, gold, dev, test, made, repetitions, sites)
+    stages_ = tuple(generated.values())
+    return assemble(config, taxonomy, gold, dev, test, stages_, repetitions, sites)
 
 
 def _by_stage(sites: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
@@ -211,7 +211,7 @@ def generate(
         restricted=config.corpus.access == "restricted",
         progress=True,
     )
-    made: dict[str, Generated] = {}
+    generated: dict[str, Generated] = {}
     held: list[PendingRequests | EstimateOnly] = []
 
     def stage(
@@ -220,21 +220,21 @@ def generate(
         """Run a stage; keep exports and estimates for the end, so that the other stages are
         exported and estimated too."""
         try:
-            made[name] = remembered(config, name, inputs, run, sweep)
+            generated[name] = remembered(config, name, inputs, run, sweep)
             log.info(
                 "%s: %d examples %s",
                 name,
-                len(made[name].dataset),
-                "reused" if made[name].reused else "generated",
+                len(generated[name].dataset),
+                "reused" if generated[name].reused else "generated",
             )
-            if len(made[name].quarantine) and not made[name].reused:
-                screen.info("%s", in_quarantine(made[name]))
+            if len(generated[name].quarantine) and not generated[name].reused:
+                screen.info("%s", in_quarantine(generated[name]))
         except (PendingRequests, EstimateOnly) as stop:
             held.append(stop)
 
     if by_llm:
-        asked = sample_test(test, config.task.llm_test_sentences, config.task.split_seed)
-        stage("zero_shot", lambda: stages.zero_shot(setting, test, asked, train), test, train)
+        sample = sample_test(test, config.task.llm_test_sentences, config.task.split_seed)
+        stage("zero_shot", lambda: stages.zero_shot(setting, test, sample, train), test, train)
         for name, site in _by_stage(sites).items():
             whole = np.ones(len(site), dtype=bool)
             ask = partial(stages.zero_shot, setting, site, pd.Series(whole), train)
@@ -246,9 +246,9 @@ def generate(
             frame, left_out = people.kept_apart(
                 read.dataset.frame, tested, what=source, overlap=config.corpus.overlap
             )
-            kept = replace(read.dataset, frame=frame) if left_out else read.dataset
-            told = (f"{left_out} sentences of {source} left out: their people are tested on",)
-            made[source] = replace(read, dataset=kept, warnings=told if left_out else ())
+            data = replace(read.dataset, frame=frame) if left_out else read.dataset
+            warning = (f"{left_out} sentences of {source} left out: their people are tested on",)
+            generated[source] = replace(read, dataset=data, warnings=warning if left_out else ())
             needed.remove(source)
     for one in TABLE:
         if one.name in needed and not one.template:
@@ -271,23 +271,23 @@ def generate(
     if "bronze" in needed and config.task.kind == "ner":
         stage("entity_list", lambda: stages.entity_list(setting))
     if "bronze" in needed and (
-        config.task.kind != "ner" or "entity_list" in made or config.llm.estimate_only
+        config.task.kind != "ner" or "entity_list" in generated or config.llm.estimate_only
     ):
-        names = made["entity_list"].dataset if "entity_list" in made else None
+        names = generated["entity_list"].dataset if "entity_list" in generated else None
         stage(
             "bronze",
             lambda: stages.bronze(setting, train, names),
             train,
             *([names.frame] if names else []),
         )
-    if mixture.bronze.use and mixture.bronze.filter == "round_trip" and "bronze" in made:
+    if mixture.bronze.use and mixture.bronze.filter == "round_trip" and "bronze" in generated:
         stage(
             "round_trip",
-            lambda: stages.round_trip(setting, made["bronze"].dataset),
-            made["bronze"].dataset.frame,
+            lambda: stages.round_trip(setting, generated["bronze"].dataset),
+            generated["bronze"].dataset.frame,
         )
     raise_held(held)
-    return made
+    return generated
 
 
 def raise_held(held: Sequence[PendingRequests | EstimateOnly]) -> None:
@@ -332,11 +332,11 @@ def rest_of_train(frame: pd.DataFrame, train: pd.DataFrame, config: Config) -> p
     """Return the training rows that may be the pool: those that the gold leaves out, or those after
     the first `corpus.pool.reserve` documents in the order of the first draw."""
     pool = config.corpus.pool
-    left = frame[(frame["split"] == "train") & ~frame["example_id"].isin(train["example_id"])]
+    rest = frame[(frame["split"] == "train") & ~frame["example_id"].isin(train["example_id"])]
     if pool is None or pool.reserve is None:
-        return left
+        return rest
     reserved = training_order(frame, config.task.split_seed)[: pool.reserve]
-    return left[~left["patient_id"].isin(reserved)]
+    return rest[~rest["patient_id"].isin(reserved)]
 
 
 def corrected(
@@ -509,8 +509,8 @@ def assemble(
         else pd.DataFrame()
     )
     if first.mixed is None:
-        tables["asked"], told = _asked(gold.part("test"), test, generated[0].dataset.frame, config)
-        warnings += told
+        tables["asked"], notes = _asked(gold.part("test"), test, generated[0].dataset.frame, config)
+        warnings += notes
     else:
         datasets["training"] = dataset(
             first.mixed.train, f"{config.corpus.name}/{config.mixture.name}"
@@ -572,14 +572,14 @@ def _repetitions(repetitions: Sequence[Repetition]) -> pd.DataFrame:
 def _never_seen(repetitions: Sequence[Repetition]) -> list[str]:
     """Say which categories no training example has, in how many repetitions."""
     counts = Counter(category for one in repetitions for category in one.unseen)
-    told = []
+    lines = []
     for category in dict.fromkeys(category for one in repetitions for category in one.unseen):
         some = counts[category] < len(repetitions)
         where = f" in {counts[category]} of {len(repetitions)} repetitions" if some else ""
-        told.append(
+        lines.append(
             f"no training example of {category}{where}: it is never predicted, and its F1 is 0"
         )
-    return told
+    return lines
 
 
 def over_folds(config: Config, parts: Sequence[tuple[Fold, Cell]]) -> Cell:
@@ -610,11 +610,11 @@ def over_folds(config: Config, parts: Sequence[tuple[Fold, Cell]]) -> Cell:
         for context in first.datasets
     }
     shown = "f1" if kind in ("binary", "relation", "ner") else "macro_f1"
-    told = (
+    note = (
         f"{len(parts)} folds: the row is scored on the predictions of all folds together; the mean "
         f"over folds, as the papers report it, is {shown} {means[shown]:.3f}"
     )
-    warnings = (told, *(warning for cell in cells for warning in cell.warnings))
+    warnings = (note, *(warning for cell in cells for warning in cell.warnings))
     generated = {made.dataset.digest: made for cell in cells for made in cell.generated}
     return Cell(
         values,
@@ -659,14 +659,14 @@ def _asked(
         config.task.llm_test_sentences,
         int(test["example_id"].isin(answers["example_id"]).sum()),
     )
-    told = []
+    lines = []
     if len(test) < len(whole):
-        told.append(
+        lines.append(
             f"scored on a seeded sample of {len(test)} of {len(whole)} test sentences "
             f"(task.llm_test_sentences={size})"
         )
     if answered < len(test):
-        told.append(
+        lines.append(
             f"{len(test) - answered} of {len(test)} test sentences have no usable answer (see "
             "quarantine); they count as none found"
         )
@@ -676,4 +676,4 @@ def _asked(
         "answered": answered,
         "sample_seed": config.task.split_seed,
     }
-    return pd.DataFrame([row]), told
+    return pd.DataFrame([row]), lines

@@ -95,15 +95,15 @@ def names(folder: str, attribute: str | None = None) -> list[str]:
     """Return the short names that a package offers, sorted: its modules, or those of them that
     have `attribute`."""
     package = importlib.import_module(folder)
-    found = sorted(
+    modules = sorted(
         module.name
         for module in pkgutil.iter_modules(package.__path__)
         if not module.name.startswith("_")
     )
     if attribute is None:
-        return found
+        return modules
     return [
-        name for name in found if hasattr(importlib.import_module(f"{folder}.{name}"), attribute)
+        name for name in modules if hasattr(importlib.import_module(f"{folder}.{name}"), attribute)
     ]
 
 
@@ -153,8 +153,8 @@ def known(key: str, name: str, folder: str, attribute: str, also: Sequence[str] 
         As `load`, if a short name is not known or a file is not there.
     """
     if is_path(name):
-        module, _, found = _split(name)
-        if not module or not found or _file_of(module) is None:
+        module, _, attribute_ = _split(name)
+        if not module or not attribute_ or _file_of(module) is None:
             load_path(key, name)
     elif name not in (*names(folder), *_installed(folder)):
         load(key, name, folder, attribute, also)
@@ -179,14 +179,14 @@ def own_files(*chosen: tuple[str, str | None]) -> list[Path]:
 def texts(files: Sequence[Path]) -> dict[str, str]:
     """Return path -> text of the user's own files; the path is relative to the working folder, or
     to the folder of the outermost package for files elsewhere."""
-    found = {}
+    sources = {}
     for file in files:
         tops = [
             top.resolve() for top in (*FOLDERS, Path.cwd()) if file.is_relative_to(top.resolve())
         ]
         top = tops[0] if tops else code_root(file).parent
-        found[file.relative_to(top).as_posix()] = file.read_text(encoding="utf-8")
-    return found
+        sources[file.relative_to(top).as_posix()] = file.read_text(encoding="utf-8")
+    return sources
 
 
 def digests(sources: Mapping[str, str]) -> dict[str, str]:

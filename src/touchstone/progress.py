@@ -97,7 +97,7 @@ def _lines(label: str, total: float, unit: str) -> Callable[[float], None]:
             return
         last = now
         rate = amount / (now - started)
-        left = f", {(total - amount) / rate / 60:.0f} min left" if total and rate else ""
+        remaining = f", {(total - amount) / rate / 60:.0f} min left" if total and rate else ""
         log.info(
             "%s: %s of %s %s, %s %s/s%s",
             label,
@@ -106,7 +106,7 @@ def _lines(label: str, total: float, unit: str) -> Callable[[float], None]:
             unit,
             f"{rate:,.0f}",
             unit,
-            left,
+            remaining,
         )
 
     return update

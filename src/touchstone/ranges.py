@@ -65,8 +65,8 @@ def inside(low: float, high: float, more: str = "") -> Range:
 def one_of(choices: Sequence[str | None]) -> Range:
     """One of a few words; None stands for null."""
     words = ["null" if choice is None else choice for choice in choices]
-    told = f"one of {', '.join(words)}" if len(words) > 2 else " or ".join(words)
-    return Range(lambda value: value in choices, told)
+    text = f"one of {', '.join(words)}" if len(words) > 2 else " or ".join(words)
+    return Range(lambda value: value in choices, text)
 
 
 def outside(part: Any, place: str = "") -> Iterator[tuple[str, Any, str]]:

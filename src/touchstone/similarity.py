@@ -198,8 +198,8 @@ def _pairs_of_block(
         limit = np.floor((rows.lengths[row] + columns.lengths[column]) * share + SLACK)
         for one, other in zip(rows.bits[word:], columns.bits[word:], strict=True):
             total += np.bitwise_count(one[row] ^ other[column])
-            left = total <= limit
-            row, column, total, limit = row[left], column[left], total[left], limit[left]
+            fits = total <= limit
+            row, column, total, limit = row[fits], column[fits], total[fits], limit[fits]
         if len(row):
             scores = process.cpdist(
                 rows.forms[row].tolist(),

@@ -190,8 +190,8 @@ def open_store(uri: str | None, experiment: str, folder: str | Path) -> Store:
                 create(path_of_sqlite(uri))
             mlflow.set_tracking_uri(uri)
             client = Client(tracking_uri=uri)
-            found = client.get_experiment_by_name(experiment)
-            if found is None:
+            experiment_ = client.get_experiment_by_name(experiment)
+            if experiment_ is None:
                 location = (
                     uri_of(folder / "artifacts" / file_name(experiment))
                     if embedded or uri.startswith("sqlite")
@@ -206,8 +206,8 @@ def open_store(uri: str | None, experiment: str, folder: str | Path) -> Store:
                 except MlflowException as error:  # another machine was faster
                     if error.error_code != "RESOURCE_ALREADY_EXISTS":
                         raise
-                found = client.get_experiment_by_name(experiment)
-            elif found.lifecycle_stage == "deleted":
+                experiment_ = client.get_experiment_by_name(experiment)
+            elif experiment_.lifecycle_stage == "deleted":
                 raise UserError(
                     f"experiment {experiment!r} was deleted in the store; restore it, or choose "
                     "another: tracking.experiment=NAME"
@@ -221,8 +221,10 @@ def open_store(uri: str | None, experiment: str, folder: str | Path) -> Store:
         raise UserError(
             f"cannot open the tracking store {readable_uri(uri)}: {reason(error)}"
         ) from error
-    assert found is not None, "it was made above"
-    return Store(client, uri, found.experiment_id, experiment, folder, found.artifact_location)
+    assert experiment_ is not None, "it was made above"
+    return Store(
+        client, uri, experiment_.experiment_id, experiment, folder, experiment_.artifact_location
+    )
 
 
 def _tell_of_a_silent_database(uri: str | None) -> None:
@@ -252,11 +254,11 @@ def create(database: Path) -> None:
         return
     database.parent.mkdir(parents=True, exist_ok=True)
     aside = database.with_name("new-mlflow.db")
-    for left in database.parent.glob("new-mlflow.db*"):
-        left.unlink()
+    for remains in database.parent.glob("new-mlflow.db*"):
+        remains.unlink()
     MlflowClient(tracking_uri=sqlite_uri(aside)).search_experiments(max_results=1)
-    with closing(sqlite3.connect(aside)) as made, made:
-        made.execute(
+    with closing(sqlite3.connect(aside)) as database_, database_:
+        database_.execute(
             "UPDATE experiments SET artifact_location = ? WHERE name = 'Default'",
             [uri_of(database.parent / "artifacts" / "Default")],
         )
@@ -360,17 +362,17 @@ def find_run(store: Store, run_id: str) -> Run:
         return store.client.get_run(run_id)
     except MlflowException:
         pass
-    found = []
+    runs = []
     if re.fullmatch(r"[0-9a-f]+", run_id):
-        found = search(store, f"attributes.run_id LIKE '{run_id}%'", most=2) or search(
+        runs = search(store, f"attributes.run_id LIKE '{run_id}%'", most=2) or search(
             store, f"tags.`{ORIGIN}` LIKE '{run_id}%'", most=2
         )
-    if len(found) != 1:
+    if len(runs) != 1:
         raise UserError(
-            f"{'several runs' if found else 'no run'} with an id that begins with {run_id!r}"
+            f"{'several runs' if runs else 'no run'} with an id that begins with {run_id!r}"
             f" in {readable_uri(store.uri)}"
         )
-    return found[0]
+    return runs[0]
 
 
 def search(
@@ -433,15 +435,15 @@ def quoted(value: str) -> str:
 
 
 def _pages(page: Callable[[str | None], PagedList[Any]], most: int | None) -> list[Any]:
-    found: list[Any] = []
+    items: list[Any] = []
     token: str | None = None
-    while most is None or len(found) < most:
+    while most is None or len(items) < most:
         part = page(token)
-        found += part
+        items += part
         token = part.token
         if not token:
             break
-    return found[:most]
+    return items[:most]
 
 
 def artifacts(store: Store, run: Run) -> Path:
@@ -502,13 +504,13 @@ def failing_clearly(store: Store, run_id: str, restricted: bool = False) -> Iter
         if not is_away(
             error
         ):  # to a server that does not answer, its own failure cannot be told either
-            told = str(error) if isinstance(error, UserError) else traceback_of(error, restricted)
+            text = str(error) if isinstance(error, UserError) else traceback_of(error, restricted)
             with _best_effort(run_id):
                 set_tags(store, run_id, {STATUS: type(error).__name__})
                 end_run(
                     store, run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
                 )
-                log_text(store, run_id, told + "\n", "error.txt")
+                log_text(store, run_id, text + "\n", "error.txt")
         raise
 
 

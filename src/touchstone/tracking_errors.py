@@ -70,14 +70,16 @@ def store_trouble(uri: str, error: BaseException) -> str | None:
 def is_away(error: BaseException) -> bool:
     """Return whether an error says that the tracking server did not answer, or only with server
     errors, until MLflow's client gave up."""
-    asked = isinstance(error, MlflowException) and str(error).startswith("API request to ")
-    return (asked or isinstance(error, RequestException)) and not is_refused(error)
+    is_request = isinstance(error, MlflowException) and str(error).startswith("API request to ")
+    return (is_request or isinstance(error, RequestException)) and not is_refused(error)
 
 
 def is_refused(error: BaseException) -> bool:
     """Return whether an error says that the tracking server did not let this user in."""
-    told = isinstance(error, (MlflowException, RequestException))
-    return told and re.search(r"error code 40[13]\b|^40[13] Client Error", str(error)) is not None
+    is_answer = isinstance(error, (MlflowException, RequestException))
+    return (
+        is_answer and re.search(r"error code 40[13]\b|^40[13] Client Error", str(error)) is not None
+    )
 
 
 def traceback_of(error: BaseException, restricted: bool) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats import inter_rater
@@ -62,6 +62,7 @@ def test_alpha_by_hand_with_two_annotators():
 LABELS = st.lists(st.tuples(*[st.sampled_from("abc")] * 3), min_size=2, max_size=30)
 
 
+@settings(deadline=None)
 @given(LABELS)
 def test_kappas_agree_with_sklearn_and_statsmodels(rows):
     first, second, _ = zip(*rows, strict=True)

@@ -40,9 +40,9 @@ def predict(
 
 def sample_test(test: pd.DataFrame, size: int | None, seed: int) -> pd.Series:
     """Mark the test sentences that the LLM is asked about: a seeded sample of `size`, or all."""
-    asked = np.zeros(len(test), dtype=bool)
-    asked[np.random.default_rng([seed, 5]).permutation(len(test))[:size]] = True
-    return pd.Series(asked)
+    sample = np.zeros(len(test), dtype=bool)
+    sample[np.random.default_rng([seed, 5]).permutation(len(test))[:size]] = True
+    return pd.Series(sample)
 
 
 def ask_directly(

@@ -113,12 +113,12 @@ def mentions_of(
     out = []
     for _, text, marks in texts:
         where = positions(text, unit) if marks else {}
-        found = []
+        mentions = []
         for one in marks:
             start = min(where[place[0]] for place in one.places)
             end = max(where[place[1]] for place in one.places)
-            found.append(Mention(start, end, one.type, one.attributes, len(one.places)))
-        out.append(tuple(found))
+            mentions.append(Mention(start, end, one.type, one.attributes, len(one.places)))
+        out.append(tuple(mentions))
     return out
 
 
@@ -389,7 +389,7 @@ def _spans(
 
 
 def _say(files: GoldFiles, counted: Counter[str], unused: Counter[str]) -> None:
-    told = {
+    notes = {
         "joined_sentences": "sentences joined to the one before: a mention crosses the border",
         "overlapping": "mentions left out, since they overlap a longer one",
         "discontinuous": "mentions in parts, read from their first to their last character",
@@ -400,7 +400,7 @@ def _say(files: GoldFiles, counted: Counter[str], unused: Counter[str]) -> None:
         "relations_left_out": "relations left out: their entities are no pair in one sentence",
         "other_entities": "entities of types without a mark of the taxonomy take part in no pair",
     }
-    for name, text in told.items():
+    for name, text in notes.items():
         if counted[name]:
             log.warning("corpus.gold.reader=%s: %d %s", files.reader, counted[name], text)
     for name, count in unused.most_common():

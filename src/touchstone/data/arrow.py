@@ -138,14 +138,14 @@ def _downloaded(name: str, options: Mapping[str, Any]) -> Path:
     from huggingface_hub import snapshot_download
 
     config = options.get("config")
-    wanted = [f"{config}/*", f"{config}/**"] if config else ["**/*.parquet", "*.parquet"]
+    patterns = [f"{config}/*", f"{config}/**"] if config else ["**/*.parquet", "*.parquet"]
     try:
         folder = Path(
             snapshot_download(
                 name,
                 repo_type="dataset",
                 revision=options.get("revision") or CONVERTED,
-                allow_patterns=wanted,
+                allow_patterns=patterns,
             )
         )
     except Exception as error:  # no network, no such name, no permission: of many classes

@@ -133,8 +133,10 @@ def read_gold(
             corpus.name,
             split,
         )
-    told = {"overlap": corpus.overlap, "left_out_of_training": left_out} if left_out else {}
-    return Gold(frame, split_table(frame, task.split_seed), {"files": digests, **counted, **told})
+    overlap = {"overlap": corpus.overlap, "left_out_of_training": left_out} if left_out else {}
+    return Gold(
+        frame, split_table(frame, task.split_seed), {"files": digests, **counted, **overlap}
+    )
 
 
 def _check_units(gold: GoldFiles, task: TaskConfig, frame: pd.DataFrame) -> None:
@@ -154,8 +156,8 @@ def _check_units(gold: GoldFiles, task: TaskConfig, frame: pd.DataFrame) -> None
 
 def with_subgroups(gold: GoldFiles, task: TaskConfig) -> GoldFiles:
     """Return the files with the columns of `task.subgroups` among those that are kept."""
-    wanted = [name for name in task.subgroups if name not in gold.subgroup_fields]
-    return replace(gold, subgroup_fields=[*gold.subgroup_fields, *wanted]) if wanted else gold
+    columns = [name for name in task.subgroups if name not in gold.subgroup_fields]
+    return replace(gold, subgroup_fields=[*gold.subgroup_fields, *columns]) if columns else gold
 
 
 def _apart(corpus: CorpusConfig, frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
@@ -176,8 +178,8 @@ def _apart(corpus: CorpusConfig, frame: pd.DataFrame) -> tuple[pd.DataFrame, int
     if not lost + fewer:
         return frame, 0
     dev = rest.loc[rest["split"] == "dev", "example_id"]
-    kept = {*train["example_id"], *dev, *test["example_id"]}
-    return frame[frame["example_id"].isin(kept)].reset_index(drop=True), lost + fewer
+    ids = {*train["example_id"], *dev, *test["example_id"]}
+    return frame[frame["example_id"].isin(ids)].reset_index(drop=True), lost + fewer
 
 
 def read_sites(
@@ -362,28 +364,28 @@ def input_digests(corpus: CorpusConfig, data_folder: str | None) -> dict[str, st
         names = foreign.paths_of(corpus, source)
         files |= {f"{source}.{number}": name for number, name in enumerate(names)}
     files |= {f"sites.{name}": str(site.path) for name, site in corpus.sites.items() if site.path}
-    found: dict[str, str | None] = {}
+    digests: dict[str, str | None] = {}
     for name, path in files.items():
         try:
-            found[name] = parts.origin_of(
+            digests[name] = parts.origin_of(
                 parts.located(path, corpus.gold.fold if corpus.gold else None, data_folder)
             )
         except (UserError, OSError):
-            found[name] = None
-    return found
+            digests[name] = None
+    return digests
 
 
 def _gold_files(gold: GoldFiles, data_folder: str | None) -> dict[str, Path]:
     names = {name: getattr(gold, name) for name in GOLD_FILES}
-    found = {}
+    paths = {}
     for name, value in names.items():
         if value:
             try:
-                found[name] = parts.located(str(value), gold.fold, data_folder)
+                paths[name] = parts.located(str(value), gold.fold, data_folder)
             except UserError:
                 if gold.reader != "huggingface":  # may be a name of the hub; the reader tells
                     raise
-    return found
+    return paths
 
 
 def _code(reader: str) -> dict[str, Any]:

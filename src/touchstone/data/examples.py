@@ -198,7 +198,7 @@ def sorted_by_label(frame: pd.DataFrame) -> list[str]:
 
     Raises nothing; rows are taken in the order of the file.
     """
-    found = []
+    warnings = []
     for split, rows in frame.groupby("split", sort=False):
         said = [
             (*labels, *sorted({span["type"] for span in spans}))
@@ -206,5 +206,5 @@ def sorted_by_label(frame: pd.DataFrame) -> list[str]:
         ]
         blocks = 1 + sum(one != other for one, other in zip(said, said[1:], strict=False))
         if len(said) > 20 and 1 < blocks <= len(set(said)):
-            found.append(str(split))
-    return found
+            warnings.append(str(split))
+    return warnings

@@ -60,12 +60,12 @@ def fetch(corpus: CorpusConfig, data_folder: str | Path | None, say: Say = print
             "FOLDER"
         )
     folder = Path(data_folder).expanduser()
-    wanted = _wanted(source)
+    files = _wanted(source)
     say(f"{corpus.name}: licence {corpus.license}; cite {corpus.citation}")
-    present = [name for name in wanted if (folder / name).exists()]
+    present = [name for name in files if (folder / name).exists()]
     for name in present:
         _verify(folder / name, name, corpus, say, "already there")
-    missing = {name: origin for name, origin in wanted.items() if name not in present}
+    missing = {name: origin for name, origin in files.items() if name not in present}
     if missing:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ def fetch(corpus: CorpusConfig, data_folder: str | Path | None, say: Say = print
                 f"{folder}: {error.strerror or error}. Fetch into another folder: touchstone "
                 f"fetch {corpus.name} --data FOLDER"
             ) from None
-    return [folder / name for name in wanted]
+    return [folder / name for name in files]
 
 
 def corpus_named(name: str) -> CorpusConfig:
@@ -99,13 +99,13 @@ def corpus_named(name: str) -> CorpusConfig:
         raise UserError(no_such("corpus", name, choices))
     path = conf_file(f"corpus/{name}.yaml")
     try:
-        given = cast(DictConfig, OmegaConf.load(path))
+        settings = cast(DictConfig, OmegaConf.load(path))
         parents = [
-            parent for parent in given.pop("defaults", []) if parent != "_self_"
+            parent for parent in settings.pop("defaults", []) if parent != "_self_"
         ]  # a variant names its parent, as for Hydra
         layers = [OmegaConf.load(conf_file(f"corpus/{parent}.yaml")) for parent in parents]
         return OmegaConf.to_object(
-            OmegaConf.merge(OmegaConf.structured(CorpusConfig), *layers, given)
+            OmegaConf.merge(OmegaConf.structured(CorpusConfig), *layers, settings)
         )  # type: ignore[return-value]
     except OmegaConfBaseException as error:
         raise UserError(f"{path}: {str(error).splitlines()[0]}") from None
@@ -208,13 +208,13 @@ def _download(url: str, to: Path, say: Say) -> None:
 def _member(archive: zipfile.ZipFile, end: str, url: str) -> bytes:
     """Read the one member whose path ends in `end`: archives differ in the folder they wrap around
     their files."""
-    found = [name for name in archive.namelist() if f"/{name}".endswith(f"/{end}")]
-    if len(found) != 1:
+    members = [name for name in archive.namelist() if f"/{name}".endswith(f"/{end}")]
+    if len(members) != 1:
         raise UserError(
-            f"{url}: {len(found)} files of the archive end in {end}, one was expected. "
+            f"{url}: {len(members)} files of the archive end in {end}, one was expected. "
             "If the publisher changed the archive, change source.files in conf/corpus"
         )
-    return archive.read(found[0])
+    return archive.read(members[0])
 
 
 def _converted(archive: zipfile.ZipFile, how: str) -> bytes:
@@ -239,12 +239,12 @@ def _verify(path: Path, name: str, corpus: CorpusConfig, say: Say, how: str) -> 
 
 def _check(path: Path, expected: str | None, what: str, corpus: CorpusConfig) -> str:
     """Return the sha256 of a file, after comparing it with what conf/corpus says it should be."""
-    found = digest_file(path)
-    if expected and found != expected:
+    digest = digest_file(path)
+    if expected and digest != expected:
         raise UserError(
-            f"{what}: sha256 {found} is not the recorded {expected}; nothing was changed. If you "
+            f"{what}: sha256 {digest} is not the recorded {expected}; nothing was changed. If you "
             "trust this version, "
             f"write its sha256 into conf/corpus/{corpus.name}.yaml; otherwise remove the file and "
             "fetch again"
         )
-    return found
+    return digest

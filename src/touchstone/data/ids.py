@@ -47,13 +47,13 @@ class Ids:
                 f'{where}: the column "{self.column}" must hold a name or a whole number in every '
                 f"row. Where there is none: {self.key}=null"
             )
-        found = str(value).strip()
-        if len(found) > LONGEST_ID or len(found.splitlines()) > 1:
+        text = str(value).strip()
+        if len(text) > LONGEST_ID or len(text.splitlines()) > 1:
             raise UserError(
                 f'{where}: field "{self.column}" must be an id, at most {LONGEST_ID} characters in '
                 f"one line. Name the one to read: {self.key}=FIELD"
             )
-        return found
+        return text
 
 
 def form(found: str) -> str:

@@ -81,8 +81,8 @@ def inspect(path: str | Path, **keys: Any) -> Inspection:
     UserError
         If it is of no known format, or its reader refuses it.
     """
-    found = find(path, folder=True).resolve()
-    files = GoldFiles(path=str(found), **keys) if "reader" in keys else recognised(found)
+    file = find(path, folder=True).resolve()
+    files = GoldFiles(path=str(file), **keys) if "reader" in keys else recognised(file)
     for name, value in keys.items():
         setattr(files, name, value)
     with hearing() as heard:
@@ -165,13 +165,13 @@ def corpus_yaml(found: Inspection, name: str) -> str:
 
 def set_keys(files: GoldFiles) -> dict[str, Any]:
     """Return the reader, and the keys that are not at their defaults."""
-    found: dict[str, Any] = {"reader": files.reader}
+    keys: dict[str, Any] = {"reader": files.reader}
     for one in fields(files):
         default = one.default_factory() if one.default_factory is not MISSING else one.default
         value = getattr(files, one.name)
         if one.name != "reader" and value != default:
-            found[one.name] = value
-    return found
+            keys[one.name] = value
+    return keys
 
 
 def task_yaml(found: Inspection, name: str) -> str:

@@ -78,16 +78,16 @@ def category_of(word: str, words: Mapping[str, str], where: str) -> str:
     UserError
         If it is neither a category nor in `label_map`.
     """
-    found = words.get(word, words.get(word.strip(), words.get(REST)))
-    if found is None and hear(word):
+    category = words.get(word, words.get(word.strip(), words.get(REST)))
+    if category is None and hear(word):
         return NONE
-    if found is None:
+    if category is None:
         choices = sorted({*words.values(), NONE} - {REST})
         raise UserError(
             f"{where}: {no_such('category', quoted(word), choices)}. "
             "Another word for one: +corpus.gold.label_map={WORD: CATEGORY}; none leaves it out"
         )
-    return found
+    return category
 
 
 def categories_of(

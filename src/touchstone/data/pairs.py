@@ -186,8 +186,8 @@ def in_sentence(
 def _candidate(first: Entity, second: Entity, rule: Rule) -> bool:
     if not rule.marks:
         return frozenset((first.type, second.type)) in rule.joined
-    wanted = sorted(rule.marks * 2 if len(rule.marks) == 1 else rule.marks)
-    return len(wanted) != 2 or sorted((first.mark, second.mark)) == wanted
+    marks = sorted(rule.marks * 2 if len(rule.marks) == 1 else rule.marks)
+    return len(marks) != 2 or sorted((first.mark, second.mark)) == marks
 
 
 def _masked(text: str, position: Mapping[int, int], first: Entity, second: Entity) -> str | None:

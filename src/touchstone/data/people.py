@@ -94,5 +94,5 @@ def kept_apart(
             f"{differing}): a model would be tested on people whom it has learned from. "
             f"corpus.overlap=drop leaves them out of {what}; allow, if equal ids are different ones"
         )
-    kept = frame[~frame[column].isin(both)]
-    return kept.reset_index(drop=True), len(frame) - len(kept)
+    rest = frame[~frame[column].isin(both)]
+    return rest.reset_index(drop=True), len(frame) - len(rest)

@@ -143,8 +143,8 @@ def _fields(path: Path, files: GoldFiles) -> GoldFiles:
 
 
 def _table(path: Path, files: GoldFiles) -> GoldFiles:
-    look, found = records(path)
-    sample = [record for _, record in islice(found, ROWS)]
+    look, rows = records(path)
+    sample = [record for _, record in islice(rows, ROWS)]
     columns = [name for name in look.columns if name]
     text = max(columns, key=lambda name: _length(sample, name), default=None)
     if text is None or not sample:

@@ -141,7 +141,7 @@ def decoded(path: Path, encoding: str | None = None) -> tuple[str, str]:
 def _separated(
     path: Path, separator: str | None, encoding: str | None
 ) -> tuple[Look, Iterator[Row]]:
-    text, found = decoded(path, encoding)
+    text, encoding_ = decoded(path, encoding)
     separator = separator or _separator(text, path)
     if len(separator) != 1:
         raise UserError(f"corpus.gold.separator={separator!r}: must be one character, such as ;")
@@ -165,7 +165,7 @@ def _separated(
                 )
             yield line, dict(zip(names, values, strict=True))
 
-    return Look("csv", found, separator, tuple(names)), body()
+    return Look("csv", encoding_, separator, tuple(names)), body()
 
 
 def _csv_rows(text: str, separator: str, path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -208,18 +208,18 @@ def _separator(text: str, path: Path) -> str:
         return "\t"
     widths: dict[str, int] = {}
     for mark in SEPARATORS:
-        found: list[int] = []
+        counts: list[int] = []
         try:
             rows = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
             for values in rows:
                 if values:
-                    found.append(len(values))
-                if len(found) == LOOKED_AT:
+                    counts.append(len(values))
+                if len(counts) == LOOKED_AT:
                     break
         except csv.Error:
             pass
-        if found and all(width == found[0] for width in found):
-            widths[mark] = found[0]
+        if counts and all(width == counts[0] for width in counts):
+            widths[mark] = counts[0]
     best = max(widths, key=lambda mark: widths[mark], default=",")
     return best if widths.get(best, 0) > 1 else ","
 

@@ -203,15 +203,15 @@ def score(
         `trivial` (systems that read nothing; not for ner), `confusion` (multiclass: the first
         seed's).
     """
-    found = values(predictions, categories, kind)
+    scores = values(predictions, categories, kind)
     parts = rows.seeds_of(predictions)
     seeds = (
         {seed: values(part, categories, kind) for seed, part in parts}
         if len(parts) > 1
-        else {parts[0][0]: found}
+        else {parts[0][0]: scores}
     )
     tables = {
-        "scores": score_table(found, predictions, categories, kind),
+        "scores": score_table(scores, predictions, categories, kind),
         "seeds": pd.DataFrame(
             [
                 {"seed": seed, "metric": name, "value": value}
@@ -222,7 +222,7 @@ def score(
     }
     if len(seeds) > 1:
         main = [named["score"] for named in seeds.values() if "score" in named]
-        found["score_sd"] = float(np.std(main, ddof=1)) if len(main) > 1 else 0.0
+        scores["score_sd"] = float(np.std(main, ddof=1)) if len(main) > 1 else 0.0
     first = parts[0][1]
     if kind != "ner":
         tables["trivial"] = trivial(first, categories, kind)
@@ -231,7 +231,7 @@ def score(
             [names[0] if len(names) else "" for names in first[side]] for side in ("true", "pred")
         ]
         tables["confusion"] = metrics.confusion(one[0], one[1], categories).reset_index()
-    return found, tables
+    return scores, tables
 
 
 def score_table(

@@ -249,9 +249,9 @@ def standard_error(draws: np.ndarray) -> np.ndarray:
     """Return the bootstrap standard error of each column; undefined resamples are left out."""
     defined = ~np.isnan(draws)
     n = defined.sum(axis=0)
-    kept = np.where(defined, draws, 0.0)
+    values = np.where(defined, draws, 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):  # nothing defined: NaN
-        mean = kept.sum(axis=0) / n
+        mean = values.sum(axis=0) / n
         return np.sqrt((np.where(defined, draws - mean, 0.0) ** 2).sum(axis=0) / n)
 
 

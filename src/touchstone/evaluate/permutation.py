@@ -76,13 +76,13 @@ def permutation(
     of_draws = scores(values_a.sum(axis=0)) - scores(values_b.sum(axis=0))
     error, n_draws = draw_error(of_draws), len(of_draws)
     moves = np.stack([change[..., TP], change[..., TP] + change[..., FP]])[:, differ]
-    seen = _differences(moves.sum(axis=1)[..., None], means, tested)[:, 0]
-    extreme = np.zeros(len(seen))
+    observed = _differences(moves.sum(axis=1)[..., None], means, tested)[:, 0]
+    extreme = np.zeros(len(observed))
     for moved in _all_swaps(moves) if enumerated else _drawn_swaps(moves, n_permutations, rng):
-        extreme += _extreme(np.abs(seen), _differences(moved, means, tested), error, n_draws)
+        extreme += _extreme(np.abs(observed), _differences(moved, means, tested), error, n_draws)
     total = 1 << max(len(differ) - 1, 0) if enumerated else n_permutations
     p = extreme / total if enumerated else (1 + extreme) / (1 + total)
-    return np.where(np.isnan(seen), np.nan, np.minimum(p, 1.0)), enumerated
+    return np.where(np.isnan(observed), np.nan, np.minimum(p, 1.0)), enumerated
 
 
 def floor(n_clusters: int, exact: int = EXACT, n_permutations: int = SWAPS) -> float:

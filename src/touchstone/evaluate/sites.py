@@ -18,12 +18,12 @@ def split_off(
 ) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
     """Return the predictions of the test set, and those of each site by its name."""
     rest = predictions
-    found = {}
+    parts = {}
     for name, frame in sites.items():
         here = rest["example_id"].isin(frame["example_id"])
-        found[name] = rest[here].reset_index(drop=True)
+        parts[name] = rest[here].reset_index(drop=True)
         rest = rest[~here]
-    return rest.reset_index(drop=True), found
+    return rest.reset_index(drop=True), parts
 
 
 def score_sites(

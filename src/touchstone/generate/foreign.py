@@ -28,7 +28,7 @@ def from_files(config: Config, source: str, taxonomy: Taxonomy) -> Generated:
     frame, provenance = read_set(config.corpus, source, taxonomy, config.paths.data)
     names = [Path(name).name for name in provenance["files"]]
     made_by = provenance["made_by"] or f"{', '.join(names)} (its making is not stated)"
-    made = dataset(
+    data = dataset(
         frame,
         f"{FOREIGN}/{source}",
         stage=source,
@@ -40,7 +40,7 @@ def from_files(config: Config, source: str, taxonomy: Taxonomy) -> Generated:
         **provenance,
     )
     empty = pd.DataFrame(columns=["stage", "key", "reason", "text"])
-    return Generated(source, made, empty, Usage(served_models=(made_by,)), (), (), False)
+    return Generated(source, data, empty, Usage(served_models=(made_by,)), (), (), False)
 
 
 def expert_scores(silver: pd.DataFrame, config: Config, taxonomy: Taxonomy) -> pd.DataFrame:

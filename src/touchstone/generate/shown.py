@@ -52,10 +52,10 @@ def one_line(text: Any) -> str:
 
 def variables(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the variables of a template with every text of the corpus as it is to be shown."""
-    kept = dict(given)
+    values = dict(given)
     for name in ("sentences", "shots"):
-        if isinstance(kept.get(name), Sequence):
-            kept[name] = [{**row, "text": shown(row["text"])} for row in kept[name]]
-    if isinstance(kept.get("note_type"), str):
-        kept["note_type"] = heading(kept["note_type"])
-    return kept
+        if isinstance(values.get(name), Sequence):
+            values[name] = [{**row, "text": shown(row["text"])} for row in values[name]]
+    if isinstance(values.get("note_type"), str):
+        values["note_type"] = heading(values["note_type"])
+    return values

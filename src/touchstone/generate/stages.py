@@ -157,11 +157,11 @@ def entity_list(setting: Setting) -> Generated:
         listed = _stage(setting, "entity_list", built, entities.parse_names, assemble)
         return complete(listed, setting.llm)
     except PendingRequests as stop:
-        told = (
+        warning = (
             f"{stop}\nThey ask for entity names; the sentences that contain them are exported in "
             "a second round, once these are answered"
         )
-        raise PendingRequests(told, stop.paths, stop.n) from stop
+        raise PendingRequests(warning, stop.paths, stop.n) from stop
 
 
 def bronze(setting: Setting, train: pd.DataFrame, names: Dataset | None = None) -> Generated:
@@ -237,25 +237,27 @@ def complete(generated: Generated, llm: LLMConfig) -> Generated:
     UserError
         With the commonest reasons and their counts: a finished cell never lacks LLM data.
     """
-    asked = int(generated.dataset.provenance["n_requests"])
+    n_requests = int(generated.dataset.provenance["n_requests"])
     judged = generated.stage in ("zero_shot", "round_trip")
     lacking = generated.usage.failed if judged else len(generated.quarantine)
-    if not lacking or not asked:
+    if not lacking or not n_requests:
         return generated
     common = Counter(generated.quarantine["reason"].map(_kind_of)).most_common(3)
     reasons = "; ".join(f"{count} x {reason}" for reason, count in common)
     if generated.dataset.provenance.get("restricted"):
         reasons = "the reasons stand in the quarantine table"
-    told = f"{generated.stage}: {lacking} of {asked} requests have no usable answer ({reasons})"
-    if lacking / asked > llm.tolerate and not llm.partial:
+    warning = (
+        f"{generated.stage}: {lacking} of {n_requests} requests have no usable answer ({reasons})"
+    )
+    if lacking / n_requests > llm.tolerate and not llm.partial:
         again = (
             "The same command asks again for what was given up" if generated.usage.failed else ""
         )
         raise UserError(
-            f"{told}, so its cells are missing. {again}{'; ' * bool(again)}"
-            f"llm.tolerate={math.ceil(1000 * lacking / asked) / 1000:g} goes on without them"
+            f"{warning}, so its cells are missing. {again}{'; ' * bool(again)}"
+            f"llm.tolerate={math.ceil(1000 * lacking / n_requests) / 1000:g} goes on without them"
         )
-    return replace(generated, warnings=(*generated.warnings, told))
+    return replace(generated, warnings=(*generated.warnings, warning))
 
 
 def _kind_of(reason: str) -> str:
@@ -324,16 +326,16 @@ def _label(
 def _drawn(setting: Setting, sentences: pd.DataFrame) -> pd.DataFrame:
     """Return the sentences asked about in an order of their own, with the number of their request:
     files of relations are sorted by label, and copies of one sentence unmask each other."""
-    asked = sentences[sentences["candidate"].to_numpy()]
+    candidates = sentences[sentences["candidate"].to_numpy()]
     numbered = shuffled_requests(
-        asked["text"].tolist(),
+        candidates["text"].tolist(),
         setting.prompt.taxonomy.marks,
         setting.generation.pool_sentences_per_request,
         setting.generation.seed,
     )
     order = [position for request in numbered for position in request]
     numbers = [number for number, request in enumerate(numbered) for _ in request]
-    return asked.iloc[order].assign(request=numbers)
+    return candidates.iloc[order].assign(request=numbers)
 
 
 def _stage(
@@ -369,7 +371,7 @@ def _stage(
         frame = assemble(answers, keys)
         if frame.empty:
             frame = examples([])
-        made = dataset(
+        data = dataset(
             frame,
             f"{prompt.name}/{stage}",
             stage=stage,
@@ -388,7 +390,7 @@ def _stage(
         first = built[0].messages if built else ()
         return Generated(
             stage,
-            made,
+            data,
             answers.quarantine,
             answers.usage,
             tuple(answers.warnings),
@@ -420,7 +422,7 @@ def _joined(parts: Sequence[Generated]) -> Generated:
         return parts[0]
     first, provenances = parts[0], [part.dataset.provenance for part in parts]
     served = sorted({model for one in provenances for model in one["served_models"]})
-    made = dataset(
+    data = dataset(
         pd.concat([part.dataset.frame for part in parts], ignore_index=True),
         first.dataset.name,
         **{
@@ -436,7 +438,7 @@ def _joined(parts: Sequence[Generated]) -> Generated:
         warnings.append("the served model changed under way: " + ", ".join(served))
     return Generated(
         first.stage,
-        made,
+        data,
         pd.concat([part.quarantine for part in parts], ignore_index=True),
         total_usage([part.usage for part in parts]),
         tuple(dict.fromkeys(warnings)),
@@ -488,14 +490,14 @@ def load(folder: Path) -> Generated:
             f"the cached {described['stage']} data is damaged; run `touchstone cache verify` and "
             "prune it"
         )
-    made = Dataset(frame, described["name"], described["digest"], described["provenance"])
+    data = Dataset(frame, described["name"], described["digest"], described["provenance"])
     usage = Usage(
         **{**described["usage"], "served_models": tuple(described["usage"]["served_models"])}
     )
     quarantine = pd.read_parquet(folder / "quarantine.parquet")
     return Generated(
         described["stage"],
-        made,
+        data,
         quarantine,
         usage,
         tuple(described["warnings"]),

@@ -96,8 +96,8 @@ def ask(
     guard.check(requests, llm, corpus)
     keys = [request.key(llm.endpoint, llm.model) for request in requests]
     with nullcontext() if llm.backend == "recorded" else Store(folder) as store:
-        asked = dict(zip(keys, requests, strict=True))
-        first = _obtain(asked, llm, store, progress, parse)
+        by_key = dict(zip(keys, requests, strict=True))
+        first = _obtain(by_key, llm, store, progress, parse)
         values, again, reasons = _parsed(requests, keys, first, parse)
         if llm.backend == "batch_file" and store is not None:
             _mend(values, again, reasons, first, keys, parse, llm, store)
@@ -106,7 +106,7 @@ def ask(
         }
         asked_again = {keys_again[index]: request for index, request in again.items()}
         second = _obtain(asked_again, llm, store, progress, None)
-        unanswered.settle(asked, first, asked_again, second, llm, store, corpus)
+        unanswered.settle(by_key, first, asked_again, second, llm, store, corpus)
     responses = [first.responses.get(key) for key in keys]
     first_reasons = dict(reasons)
     reasons |= {i: first.failed[key] for i, key in enumerate(keys) if key in first.failed}
@@ -145,7 +145,7 @@ def ask(
         values,
         responses,
         _quarantine(rows),
-        usage_of(asked | asked_again, first, second, llm),
+        usage_of(by_key | asked_again, first, second, llm),
         warnings,
         tuple(dict.fromkeys([*first.responses, *second.responses])),
         _exchanges(

@@ -80,7 +80,7 @@ def running(store: Store, endpoint: str, model: str) -> list[Batch]:
         "SELECT token, batch_id, owner, heard, reserved_usd FROM batches WHERE endpoint = ? AND "
         "model = ?"
     )
-    now, found = time.time(), []
+    now, batches = time.time(), []
     for token, batch_id, owner, heard, reserved in store.db.execute(
         query, (endpoint, model)
     ).fetchall():
@@ -88,5 +88,5 @@ def running(store: Store, endpoint: str, model: str) -> list[Batch]:
             row[0].hex()
             for row in store.db.execute("SELECT key FROM batch_keys WHERE token = ?", (token,))
         ]
-        found.append(Batch(token, batch_id, tuple(keys), alive(owner, heard, now), reserved))
-    return found
+        batches.append(Batch(token, batch_id, tuple(keys), alive(owner, heard, now), reserved))
+    return batches

@@ -207,7 +207,7 @@ def estimates(
     stages: dict[str, list[str]] = {}
     for key, request in asked.items():
         stages.setdefault(request.stage, []).append(key)
-    made = []
+    estimates_ = []
     for stage, keys in stages.items():
         sent = [asked[key] for key in keys if key in missing]
         tokens_in = sum(round(prompt_tokens(request) * factor) for request in sent)
@@ -222,7 +222,7 @@ def estimates(
                 "completion_tokens": tokens_out,
             }
             twice = cost + price.cost(again)
-        made.append(
+        estimates_.append(
             Estimate(
                 stage,
                 len(keys),
@@ -235,7 +235,7 @@ def estimates(
                 price.as_of if price else "",
             )
         )
-    return made
+    return estimates_
 
 
 def added(rows: Iterable[Estimate]) -> list[Estimate]:
@@ -322,12 +322,12 @@ def _table(path: str) -> dict[str, Any]:
 
     try:
         with open(path, encoding="utf-8") as handle:
-            found = yaml.safe_load(handle)
+            prices = yaml.safe_load(handle)
     except (OSError, yaml.YAMLError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no valid YAML"
         raise UserError(f"llm.prices={path}: cannot read the price table: {reason}") from error
-    if not isinstance(found, dict) or not isinstance(found.get("models"), dict):
+    if not isinstance(prices, dict) or not isinstance(prices.get("models"), dict):
         raise UserError(
             f"llm.prices={path}: a price table has the keys models, local and batch_factor"
         )
-    return {"local": None, **found}
+    return {"local": None, **prices}

@@ -37,23 +37,23 @@ def body(
         `max_completion_tokens`.
     """
     messages = [dict(message) for message in request.messages]
-    made: dict[str, Any] = {"model": model, "messages": messages}
+    request_body: dict[str, Any] = {"model": model, "messages": messages}
     if request.schema is not None:
         if structured == "json_schema":
             schema = dict(request.schema)
             name = re.sub(r"[^A-Za-z0-9_-]", "_", str(schema.get("title", "answer")))[:64]
-            made["response_format"] = {
+            request_body["response_format"] = {
                 "type": "json_schema",
                 "json_schema": {"name": name, "schema": schema, "strict": _is_strict(schema)},
             }
         else:
             messages[-1]["content"] += "\n\n" + instruction(request.schema)
             if structured == "json_object":
-                made["response_format"] = {"type": "json_object"}
+                request_body["response_format"] = {"type": "json_object"}
     for name, value in request.params.items():
         if value is not None:
-            made[tokens_field if name == "max_tokens" else name] = value
-    return made
+            request_body[tokens_field if name == "max_tokens" else name] = value
+    return request_body
 
 
 def instruction(schema: Mapping[str, Any]) -> str:

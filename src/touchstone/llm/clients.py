@@ -46,12 +46,12 @@ def online(llm: LLMConfig) -> openai.AsyncOpenAI:
         verify=_certificates(),
         follow_redirects=False,
     )
-    given = {**_settings(llm), "http_client": http, "max_retries": 0}
+    settings = {**_settings(llm), "http_client": http, "max_retries": 0}
     if llm.api_version:
         return openai.AsyncAzureOpenAI(
-            azure_endpoint=llm.endpoint, api_version=llm.api_version, **given
+            azure_endpoint=llm.endpoint, api_version=llm.api_version, **settings
         )
-    return openai.AsyncOpenAI(base_url=llm.endpoint, **given)
+    return openai.AsyncOpenAI(base_url=llm.endpoint, **settings)
 
 
 def batch(llm: LLMConfig) -> openai.OpenAI:
@@ -63,10 +63,12 @@ def batch(llm: LLMConfig) -> openai.OpenAI:
         verify=_certificates(),
         follow_redirects=False,
     )
-    given = {**_settings(llm), "http_client": http, "max_retries": llm.max_tries - 1}
+    settings = {**_settings(llm), "http_client": http, "max_retries": llm.max_tries - 1}
     if llm.api_version:
-        return openai.AzureOpenAI(azure_endpoint=llm.endpoint, api_version=llm.api_version, **given)
-    return openai.OpenAI(base_url=llm.endpoint, **given)
+        return openai.AzureOpenAI(
+            azure_endpoint=llm.endpoint, api_version=llm.api_version, **settings
+        )
+    return openai.OpenAI(base_url=llm.endpoint, **settings)
 
 
 def certificate_fault(error: BaseException | None) -> str | None:
@@ -143,13 +145,13 @@ class _Limits:
 
 def _whole(response: httpx2.Response, content: bytes) -> httpx2.Response:
     """Return a response that was read and decompressed."""
-    kept = [
+    headers = [
         (name, value)
         for name, value in response.headers.raw
         if name.lower() not in (b"content-encoding", b"content-length", b"transfer-encoding")
     ]
     return httpx2.Response(
-        response.status_code, headers=kept, content=content, extensions=dict(response.extensions)
+        response.status_code, headers=headers, content=content, extensions=dict(response.extensions)
     )
 
 

@@ -91,11 +91,11 @@ def attempt(request: Request, response: Response | None, reason: str) -> Attempt
 def sampled(exchanges: Iterable[Exchange]) -> tuple[Exchange, ...]:
     """Return the first `FIRST` exchanges and all that failed, in their order, each key once."""
     kept: dict[str, Exchange] = {}
-    seen: set[str] = set()
+    keys: set[str] = set()
     for one in exchanges:
-        if len(seen) < FIRST or one.failed:
+        if len(keys) < FIRST or one.failed:
             kept.setdefault(one.key, one)
-        seen.add(one.key)
+        keys.add(one.key)
     return tuple(kept.values())
 
 

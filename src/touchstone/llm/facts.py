@@ -38,13 +38,13 @@ def observe(store: Store, endpoint: str, model: str, name: str, value: str) -> s
         row = store.db.execute(
             "SELECT value, seen FROM facts WHERE endpoint = ? AND model = ? AND name = ?", place
         ).fetchone()
-        seen = row[1] + 1 if row is not None and row[0] == value else 1
+        count = row[1] + 1 if row is not None and row[0] == value else 1
         store.db.execute(
             "INSERT OR REPLACE INTO facts (endpoint, model, name, value, seen, at) "
             "VALUES (?,?,?,?,?,?)",
-            (*place, value, seen, time.time()),
+            (*place, value, count, time.time()),
         )
-    return value if seen >= AGREEING else None
+    return value if count >= AGREEING else None
 
 
 def reserve(store: Store, endpoint: str, model: str, name: str, seconds: float) -> float:

@@ -147,12 +147,12 @@ def shown(owner: str) -> str:
 
 def holders(store: Store, keys: Iterable[str]) -> list[str]:
     """Return who is asking these keys, for a message."""
-    found: set[str] = set()
+    names: set[str] = set()
     for chunk in chunks(list(keys)):
         marks = ",".join("?" * len(chunk))
         query = f"SELECT DISTINCT owner FROM claims WHERE key IN ({marks})"
-        found.update(shown(row[0]) for row in store.db.execute(query, chunk))
-    return sorted(found)
+        names.update(shown(row[0]) for row in store.db.execute(query, chunk))
+    return sorted(names)
 
 
 _heard: dict[str, tuple[float | None, float]] = {}  # owner -> heartbeat, when it was first seen

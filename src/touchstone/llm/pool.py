@@ -327,12 +327,12 @@ class _Pool:
             self.unread[reason] += 1
         if self.unread.total() < TRIAL or self.stop is not None:
             return
-        told = "; ".join(f"{count} times: {text}" for text, count in self.unread.most_common(2))
+        reasons = "; ".join(f"{count} times: {text}" for text, count in self.unread.most_common(2))
         if request.restricted:
-            told = f"the answers stand in {self.store.path}"
+            reasons = f"the answers stand in {self.store.path}"
         self.stop = UserError(
             f"none of the first {TRIAL} answers of {self.llm.model} at {self.llm.endpoint} can be "
-            f"read ({told}); try another model or prompt, more llm.max_tokens, or "
+            f"read ({reasons}); try another model or prompt, more llm.max_tokens, or "
             "llm.structured=json_schema"
         )
 
@@ -422,10 +422,10 @@ class _Pool:
     def _told(self, stop: BaseException) -> BaseException:
         """Return what stopped the pool with the counts in its message."""
         done, failed = len(self.found.responses), len(self.found.failed)
-        left = len(self.asked) - done - failed
+        remaining = len(self.asked) - done - failed
         counts = (
-            f"done {done}, failed {failed}, left {left}; every answer is kept, the same command "
-            "goes on from here"
+            f"done {done}, failed {failed}, left {remaining}; every answer is kept, the same "
+            "command goes on from here"
         )
         if isinstance(stop, KeyboardInterrupt):
             log.warning("interrupted: %s", counts)

@@ -90,7 +90,7 @@ def differences(recording: str | None, missing: Mapping[str, Request]) -> list[s
     for line in stand_off:
         for row in line.stand_off["sentences"] if line.stand_off else ():
             by_sentence.setdefault((row["id"], row["digest"]), []).append(line)
-    found = []
+    lines = []
     for request in missing.values():
         near: dict[str, Recorded] = {}
         for number, text in standoff.numbered(request.messages).items():
@@ -100,8 +100,8 @@ def differences(recording: str | None, missing: Mapping[str, Request]) -> list[s
         for where, line in near.items():
             if wrong := standoff.differing(request.messages, line.stand_off or {}):
                 which = f"sentence {wrong[0]}" if len(wrong) == 1 else f"sentences {wrong}"
-                found.append(f"{where}: {which} differs from what was asked about")
-    return list(dict.fromkeys(found))
+                lines.append(f"{where}: {which} differs from what was asked about")
+    return list(dict.fromkeys(lines))
 
 
 def files(recording: str | None) -> list[Path]:

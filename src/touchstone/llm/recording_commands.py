@@ -73,15 +73,15 @@ def _run_export(arguments: argparse.Namespace) -> int:
             with_requests=not arguments.without_requests,
             restricted=arguments.restricted,
         )
-        told = f"{left_out} answers about restricted text left out; --restricted writes them too"
+        note = f"{left_out} answers about restricted text left out; --restricted writes them too"
         if not written:
             raise UserError(
                 f"nothing written to {arguments.file}: "
-                f"{told if left_out else _what_there_is(store, arguments)}"
+                f"{note if left_out else _what_there_is(store, arguments)}"
             )
     print(f"{written} answers written to {arguments.file}")
     if left_out:
-        print(told)
+        print(note)
     return 0
 
 
@@ -110,14 +110,14 @@ def _run_stand_off(arguments: argparse.Namespace, folder: Path) -> int:
             if other
             else "",
         ]
-        told = "; ".join(filter(None, left_out))
+        note = "; ".join(filter(None, left_out))
         if not written:
             raise UserError(
-                f"nothing written to {arguments.file}: {told or _what_there_is(store, arguments)}"
+                f"nothing written to {arguments.file}: {note or _what_there_is(store, arguments)}"
             )
     print(f"{written} answers written to {arguments.file}, without text of the corpus")
-    if told:
-        print(told)
+    if note:
+        print(note)
     return 0
 
 
@@ -127,17 +127,17 @@ def _what_there_is(store: Store, arguments: argparse.Namespace) -> str:
     known = store.db.execute("SELECT DISTINCT stage, asked_model FROM responses").fetchall()
     if not known:
         return f"{store.path} has no answers yet"
-    told = []
+    parts = []
     for name, asked, found in (
         ("stage", arguments.stage, {row[0] for row in known}),
         ("model", arguments.model, {row[1] for row in known}),
     ):
-        told.append(
+        parts.append(
             f"{name}s: {', '.join(sorted(found))}"
             if asked in (None, *found)
             else no_such(name, asked, found)
         )
-    return "; ".join(told)
+    return "; ".join(parts)
 
 
 def _run_import(arguments: argparse.Namespace) -> int:
@@ -154,12 +154,12 @@ def _run_import(arguments: argparse.Namespace) -> int:
 def _run_verify(arguments: argparse.Namespace) -> int:
     failed = False
     for path in arguments.file or shipped():
-        found = verify(path)
+        faults = verify(path)
         print(
-            f"{path}: {found.lines} answers, {found.recomputed} keys recomputed, "
-            f"{len(found.problems)} problems"
+            f"{path}: {faults.lines} answers, {faults.recomputed} keys recomputed, "
+            f"{len(faults.problems)} problems"
         )
-        for problem in found.problems:
+        for problem in faults.problems:
             print(f"  {problem}")
-        failed = failed or bool(found.problems)
+        failed = failed or bool(faults.problems)
     return 1 if failed else 0

@@ -171,19 +171,19 @@ def _hides(name: str, value: Any) -> bool:
 def _values_named(plain: Any) -> frozenset[str]:
     """Return the values of the environment variables that the configuration names: whatever their
     name or form, they are secrets."""
-    found: set[str] = set()
+    values: set[str] = set()
     if isinstance(plain, Mapping):
         for name, value in plain.items():
             if name == "api_key_env" and isinstance(value, str):
-                found.add(_value(value))
+                values.add(_value(value))
             elif name == "headers_env" and isinstance(value, Mapping):
-                found.update(_value(str(variable)) for variable in value.values())
+                values.update(_value(str(variable)) for variable in value.values())
             else:
-                found |= _values_named(value)
+                values |= _values_named(value)
     elif isinstance(plain, (list, tuple)):
-        found.update(*(_values_named(value) for value in plain))
+        values.update(*(_values_named(value) for value in plain))
     return frozenset(
-        value for value in found if len(value) >= 8
+        value for value in values if len(value) >= 8
     )  # shorter ones would blank ordinary words
 
 

@@ -110,14 +110,14 @@ class Store:
 
     def get(self, keys: Iterable[str]) -> dict[str, Response]:
         """Return the stored responses among `keys`."""
-        found = {}
+        responses = {}
         for chunk in chunks(list(keys)):
             marks = ",".join("?" * len(chunk))
             query = f"SELECT {_COLUMNS} FROM responses WHERE key IN ({marks})"
             for row in self.db.execute(query, chunk).fetchall():
                 if response := self._whole(row):
-                    found[response.key] = response
-        return found
+                    responses[response.key] = response
+        return responses
 
     def _whole(self, row: Sequence[Any]) -> Response | None:
         """Return a row as a response; None where it is an error that an earlier version kept, or
@@ -231,10 +231,10 @@ class Store:
     ) -> Iterator[Kept]:
         """Yield every stored answer in the order of writing, or those of one stage, endpoint or
         asked model."""
-        wanted = {"stage": stage, "endpoint": endpoint, "asked_model": model}
-        clauses = [f"{name} = ?" for name, value in wanted.items() if value is not None]
+        conditions = {"stage": stage, "endpoint": endpoint, "asked_model": model}
+        clauses = [f"{name} = ?" for name, value in conditions.items() if value is not None]
         where = f" WHERE {' AND '.join(clauses)}" if clauses else ""
-        values = [value for value in wanted.values() if value is not None]
+        values = [value for value in conditions.values() if value is not None]
         query = (
             f"SELECT {_COLUMNS}, endpoint, asked_model, stage, restricted, request FROM "
             f"responses{where} ORDER BY rowid"

@@ -86,12 +86,12 @@ def _pending(
         purpose=llm.purpose,
     )
     accepted = len(asked) - len(missing)
-    told = f"{accepted} of {len(asked)} accepted, {len(missing)} remain. " if accepted else ""
+    progress = f"{accepted} of {len(asked)} accepted, {len(missing)} remain. " if accepted else ""
     refused = "".join(f"\n  {note}" for note in dict.fromkeys(notes))
     return PendingRequests(
-        f"{told}{len(missing)} requests wait for answers in {', '.join(map(str, paths))}. Answer "
-        f'each line as an OpenAI-Batch output line, or as {{"custom_id": ..., "text": ...}}, in '
-        f"{llm.batch_dir}/answers*.jsonl, and run the same command again{refused}",
+        f"{progress}{len(missing)} requests wait for answers in {', '.join(map(str, paths))}. "
+        f'Answer each line as an OpenAI-Batch output line, or as {{"custom_id": ..., "text": ...}},'
+        f" in {llm.batch_dir}/answers*.jsonl, and run the same command again{refused}",
         paths,
         len(missing),
     )

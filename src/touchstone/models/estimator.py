@@ -248,8 +248,8 @@ class OwnTagger(BaseEstimator):
         _check_weighted(self.target, loaded, weights)
         with plugins.blaming(KEY, self.target, withheld=self.restricted):
             self.model_ = _instance(loaded, self.options, self.random_state)
-            given = {} if weights is None else {"sample_weight": weights}
-            self.model_.fit(X, spans, **given)
+            options = {} if weights is None else {"sample_weight": weights}
+            self.model_.fit(X, spans, **options)
         return self
 
     def predict(self, X: Sequence[str]) -> list[list[dict[str, Any]]]:
@@ -263,9 +263,9 @@ class OwnTagger(BaseEstimator):
         check_is_fitted(self, "model_")
         X = check_texts(X)
         with plugins.blaming(KEY, self.target, withheld=self.restricted):
-            found = [[dict(span) for span in spans] for spans in self.model_.predict(X)]
+            spans_ = [[dict(span) for span in spans] for spans in self.model_.predict(X)]
         try:
-            return [[dict(span) for span in spans] for spans in check_spans(X, found, self.types_)]
+            return [[dict(span) for span in spans] for spans in check_spans(X, spans_, self.types_)]
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"{KEY}={self.target}: predict must give spans (start, end, type) for each text: "

@@ -134,8 +134,8 @@ def transform(vectorizer: Any, texts: Sequence[str]) -> Any:
 def _counts_of(vectorizer: Any) -> _Counts:
     """Return what was counted under the vectorizer's settings; where too much is kept, begin
     anew."""
-    asked = vectorizer.get_params()
-    setting = str([asked[name] for name in ("analyzer", "ngram_range", "lowercase")])
+    params = vectorizer.get_params()
+    setting = str([params[name] for name in ("analyzer", "ngram_range", "lowercase")])
     if sum(counts.kept for counts in _settings.values()) >= KEPT:
         _settings.clear()
     if setting not in _settings:

@@ -161,10 +161,10 @@ def batches(lengths: np.ndarray, plan: Plan, rng: np.random.Generator) -> Iterat
             order = np.concatenate(
                 [pool[np.argsort(lengths[pool], kind="stable")] for pool in pools]
             )
-        made = [order[i : i + plan.batch_size] for i in range(0, n, plan.batch_size)]
+        batches_ = [order[i : i + plan.batch_size] for i in range(0, n, plan.batch_size)]
         if plan.bucket:
-            made = [made[i] for i in rng.permutation(len(made))]
-        yield from made
+            batches_ = [batches_[i] for i in rng.permutation(len(batches_))]
+        yield from batches_
 
 
 def balanced_weights(
@@ -177,9 +177,9 @@ def balanced_weights(
     in every class.
     """
     counts = np.bincount(classes, weights=sample_weight, minlength=n_classes).astype(np.float64)
-    seen = counts > 0
+    present = counts > 0
     weights = np.zeros(n_classes)
-    weights[seen] = counts.sum() / (seen.sum() * counts[seen])
+    weights[present] = counts.sum() / (present.sum() * counts[present])
     return weights
 
 

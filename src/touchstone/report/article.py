@@ -166,7 +166,7 @@ def _take(parts: dict[str, Any], *names: str) -> list[Any]:
 def _answers(study: Study) -> list[str]:
     """Say in a sentence for each task what came out: the best row, and which rows are better or
     worse than gold beyond chance."""
-    told = []
+    lines = []
     for task, kind in tasks_of(study.grid.cells).items():
         score = main_score(kind)
         entries = [
@@ -198,18 +198,18 @@ def _answers(study: Study) -> list[str]:
         ]
         if compared:
             text += f". Better than gold beyond chance: {_listed(better)}; worse: {_listed(worse)}"
-        told.append(text + ".")
-    return told + _worth(study)
+        lines.append(text + ".")
+    return lines + _worth(study)
 
 
 def _worth(study: Study) -> list[str]:
     """Say for each learning curve what the best mixture is worth, without gold and where gold is
     scarcest; in money and hours where the runs say what an expert's labels cost."""
-    told = []
+    lines = []
     for one in scarcest(study.worths):
         with_gold = f"with {one.cell.axes['gold']} of gold, " if one.own else ""
-        told.append(f"{one.curve}: {with_gold}{one}.")
-    return told
+        lines.append(f"{one.curve}: {with_gold}{one}.")
+    return lines
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -82,13 +82,13 @@ def claims_of(study: str, names: Sequence[str] | None = None) -> list[Claim]:
     for name in names or ():
         if name not in known:
             raise UserError(f"--claims: {no_such('file of claims', name, known)}")
-    found = [claim for name in names for claim in _read(name)[1]] if names else claims_about(study)
-    if not found:
+    claims = [claim for name in names for claim in _read(name)[1]] if names else claims_about(study)
+    if not claims:
         raise UserError(
             f"no claims about study={study}; name some: --claims {','.join(known)}, or write "
             "conf/claims/NAME.yaml"
         )
-    return found
+    return claims
 
 
 def claims_about(study: str) -> list[Claim]:
@@ -113,16 +113,18 @@ def findings(
 
     `scores` are those of the tables, where they are there already (comparisons.compared).
     """
-    found: list[Finding] = []
+    findings_: list[Finding] = []
     for claim in claims:
         here = [_finding(grid, claim, scores, *pair) for pair in _pairs(grid.cells, claim)]
         if claim.measure == "errors":  # tasks and sizes share what was judged
             here = [*{one.effect: one for one in reversed(here)}.values()]
-        found += here or [
+        findings_ += here or [
             Finding(claim, "", UNDECIDED, Effect(), note=f"not run: {_wanted(claim)}")
         ]
-    corrected = holm([one.effect.p for one in found])
-    return [judged(replace(one, p_holm=float(p))) for one, p in zip(found, corrected, strict=True)]
+    corrected = holm([one.effect.p for one in findings_])
+    return [
+        judged(replace(one, p_holm=float(p))) for one, p in zip(findings_, corrected, strict=True)
+    ]
 
 
 def _claim(plain: Mapping[str, Any], path: Path) -> Claim:

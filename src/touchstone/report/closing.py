@@ -104,9 +104,9 @@ def finish_sweep(store: Store, parent: str, runs: list[Run]) -> None:
     for one in closing.worths:
         if numbers := one.metrics():
             tracking.log_metrics(store, one.cell.run_id, numbers)
-    kept = {run.info.run_id for run in runs}
+    ids = {run.info.run_id for run in runs}
     for run in tracking.children(store, parent):
-        if run.info.run_id not in kept:
+        if run.info.run_id not in ids:
             tracking.set_tags(store, run.info.run_id, {tracking.STATUS: "superseded"})
 
 

@@ -96,8 +96,8 @@ def _run(arguments: argparse.Namespace) -> int:
         f"{len(grid.cells)} cells of {_sweeps(grid)}; {len(study.tables)} tables, "
         f"{len(study.figures)} figures"
     )
-    for told in (*missing_notes(grid), *(f"Left out: {what}" for what in study.left_out)):
-        print(told)
+    for line in (*missing_notes(grid), *(f"Left out: {what}" for what in study.left_out)):
+        print(line)
     for file in files:
         if file.suffix in (".tex", ".md", ".html", ".json", ".xlsx", ".docx") and (
             file.suffix != ".tex" or file.stem == file_name(grid.study)

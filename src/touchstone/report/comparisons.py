@@ -125,9 +125,9 @@ def _view(
     outside = baseline is not None and baseline.run_id not in systems
     if baseline is not None and outside:
         systems = {baseline.run_id: baseline} | systems
-    asked = set(members[0].predictions["example_id"])
+    ids = set(members[0].predictions["example_id"])
     gold = "" if baseline is None or list(systems) == [baseline.run_id] else baseline.run_id
-    table = (_auc if view == "auc" else _counted)(view, systems, gold, asked, n_resamples)
+    table = (_auc if view == "auc" else _counted)(view, systems, gold, ids, n_resamples)
     if baseline is not None and outside:
         table = table[table["system"] != baseline.run_id]
     return _completed(table.rename(columns={"system": "run_id"}), view, baseline, members)
@@ -195,8 +195,8 @@ def generator() -> np.random.Generator:
 def n_draws(cell: Cell) -> int:
     """Return the repetitions of a cell, 1 where they predict the same: then nothing was drawn."""
     parts = [rows["pred"] for _, rows in read.seeds_of(cell.predictions)]
-    told = [[str(list(labels)) for labels in part] for part in parts]
-    return len(parts) if any(one != told[0] for one in told[1:]) else 1
+    labels_of_parts = [[str(list(labels)) for labels in part] for part in parts]
+    return len(parts) if any(one != labels_of_parts[0] for one in labels_of_parts[1:]) else 1
 
 
 def stars(p: float) -> str:

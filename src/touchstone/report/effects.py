@@ -90,12 +90,12 @@ def minority_effect(store: Store, ours: Cell, against: Cell) -> Effect:
     if len(names) < FEWEST:
         return Effect(told=f"{len(names)} categories: too few for a rank correlation")
     n_gold = np.array([float(frequency.get(name, 0)) for name in names])
-    gains, seen = _category_gains(ours, against)
+    gains, counts_ = _category_gains(ours, against)
     draws = np.array([_spearman(row, n_gold) for row in gains])
     n_clusters = ours.predictions["patient_id"].nunique()
     low, high = bounds(draws[:, None], n_clusters, 0.95)
     return Effect(
-        _spearman(seen, n_gold),
+        _spearman(counts_, n_gold),
         float(low[0]),
         float(high[0]),
         _two_sided(draws),
@@ -141,25 +141,25 @@ def text_effect(store: Store, cell: Cell, source: str, measure: str) -> Effect:
     frame = pd.read_parquet(path)
     if cell.config["corpus"]["access"] == "restricted":
         return Effect(told="restricted text is not in the store")
-    made, gold = (frame[frame["source"] == name] for name in (source, "gold"))
-    if made.empty or gold.empty:
-        return Effect(told=f"there is no {source if made.empty else 'gold'} in the training set")
+    texts, gold = (frame[frame["source"] == name] for name in (source, "gold"))
+    if texts.empty or gold.empty:
+        return Effect(told=f"there is no {source if texts.empty else 'gold'} in the training set")
     rng = generator()
     if measure == "identifiers":
         kinds = [kind for kind in KINDS if kind in PATTERNS]
-        found = sum(any(PATTERNS[kind].search(text) for kind in kinds) for text in made["text"])
-        high = 3 / len(made) if not found else float("nan")  # the rule of three
+        n_found = sum(any(PATTERNS[kind].search(text) for kind in kinds) for text in texts["text"])
+        high = 3 / len(texts) if not n_found else float("nan")  # the rule of three
         return Effect(
-            1000 * found / len(made), 0.0, 1000 * high,
-            told=f"{found} of {len(made)} sentences; a scan of forms, which proves nothing",
+            1000 * n_found / len(texts), 0.0, 1000 * high,
+            told=f"{n_found} of {len(texts)} sentences; a scan of forms, which proves nothing",
         )  # fmt: skip
     if measure == "length":
-        ours, theirs = ([len(text.split()) for text in part["text"]] for part in (made, gold))
+        ours, theirs = ([len(text.split()) for text in part["text"]] for part in (texts, gold))
         draws = _means(ours, rng) - _means(theirs, rng)
         value = float(np.mean(ours) - np.mean(theirs))
         low, high = np.quantile(draws, [0.025, 0.975])
         return Effect(value, float(low), float(high), _two_sided(draws))
-    return _distance(rarest_labels(made), rarest_labels(gold), rng)
+    return _distance(rarest_labels(texts), rarest_labels(gold), rng)
 
 
 def _distance(ours: Sequence[str], theirs: Sequence[str], rng: np.random.Generator) -> Effect:
@@ -172,16 +172,16 @@ def _distance(ours: Sequence[str], theirs: Sequence[str], rng: np.random.Generat
         a, b = (np.bincount(part, minlength=len(names)) / len(part) for part in parts)
         return float(np.abs(a - b).sum() / 2)
 
-    seen = distance(codes)
+    observed = distance(codes)
     swapped = [distance(rng.permutation(codes)) for _ in range(N_RESAMPLES)]
-    p = (1 + sum(one >= seen for one in swapped)) / (1 + len(swapped))
+    p = (1 + sum(one >= observed for one in swapped)) / (1 + len(swapped))
     mine, other = codes[: len(ours)], codes[len(ours) :]
     draws = [
         distance(np.concatenate([rng.choice(mine, len(mine)), rng.choice(other, len(other))]))
         for _ in range(N_RESAMPLES)
     ]
     low, high = np.quantile(draws, [0.025, 0.975])
-    return Effect(seen, float(low), float(high), p)
+    return Effect(observed, float(low), float(high), p)
 
 
 def _category_gains(ours: Cell, against: Cell) -> tuple[np.ndarray, np.ndarray]:
@@ -193,8 +193,8 @@ def _category_gains(ours: Cell, against: Cell) -> tuple[np.ndarray, np.ndarray]:
     drawn = resampling(n_clusters, N_RESAMPLES, generator())
     a, b = (bootstrap_seeds(one, drawn.weights)[:, :, at].mean(axis=1) for one in counts)
     whole = np.ones((1, n_clusters))
-    seen = [bootstrap_seeds(one, whole)[0][:, at].mean(axis=0) for one in counts]
-    return a - b, seen[0] - seen[1]
+    scores = [bootstrap_seeds(one, whole)[0][:, at].mean(axis=0) for one in counts]
+    return a - b, scores[0] - scores[1]
 
 
 def _column(names: Sequence[str], scope: str, metric: str, category: str = "") -> int:

@@ -231,15 +231,15 @@ def _made(grid: Grid, secret: bool) -> tuple[list[list[Any]], list[list[Any]]]:
 def _fates(grid: Grid) -> dict[tuple[str, str], str]:
     """Return (source, example id) -> why a cell dropped it; kept by any cell is kept."""
     dropped: dict[tuple[str, str], str] = {}
-    kept: set[tuple[str, str]] = set()
+    ids: set[tuple[str, str]] = set()
     for cell in grid.cells:
         table = reading.table(grid.store, cell.run, "dropped")
         here = {(row.source, str(row.example_id)): str(row.reason) for row in table.itertuples()}
         dropped |= here
         frame = reading.examples(grid.store, cell.run, "datasets/training.parquet")
         if len(frame):
-            kept |= set(zip(frame["source"], frame["example_id"].astype(str), strict=True))
-    return {key: reason for key, reason in dropped.items() if key not in kept}
+            ids |= set(zip(frame["source"], frame["example_id"].astype(str), strict=True))
+    return {key: reason for key, reason in dropped.items() if key not in ids}
 
 
 def _quarantined(grid: Grid) -> list[list[Any]]:

@@ -152,18 +152,18 @@ class Line:
 
 def lines(grid: Grid) -> list[Line]:
     """Return the rows of a grid, finished and missing, in table order."""
-    found: dict[tuple, Line] = {}
+    by_axes: dict[tuple, Line] = {}
 
     def line(axes: Mapping[str, str]) -> Line:
         shared = {name: axes[name] for name in AXES if name != "task"}
-        return found.setdefault(tuple(shared.values()), Line(shared, {}, {}))
+        return by_axes.setdefault(tuple(shared.values()), Line(shared, {}, {}))
 
     for cell in grid.cells:
         line(cell.axes).cells[cell.axes["task"]] = cell  # type: ignore[index]
     for row in grid.missing.to_dict("records"):
         line(row).failed[row["task"]] = row["run_id"]  # type: ignore[index]
-    several = len({axes["gold"] for one in found.values() if (axes := one.axes)["gold"]}) > 1
-    return sorted(found.values(), key=lambda one: _order(one.axes, several))
+    several = len({axes["gold"] for one in by_axes.values() if (axes := one.axes)["gold"]}) > 1
+    return sorted(by_axes.values(), key=lambda one: _order(one.axes, several))
 
 
 def collect(store: Store, study: str, sweep: str | None = None) -> Grid:
@@ -189,22 +189,22 @@ def collect(store: Store, study: str, sweep: str | None = None) -> Grid:
         chosen = [_sweep(store, name.strip(), study) for name in sweep.split(",")]
     later: list[Run] = []
     if sweep == "all" or not chosen:
-        wanted = reading.search(store, kind="cell", study=study)
-        if not wanted and not chosen:
+        cells = reading.search(store, kind="cell", study=study)
+        if not cells and not chosen:
             raise UserError(_no_study(store, study))
     else:
-        wanted = [run for parent in chosen for run in _children(store, parent)]
+        cells = [run for parent in chosen for run in _children(store, parent)]
         if sweep is None:
             since = chosen[0].info.start_time
             later = reading.search(store, kind="cell", study=study, since=since)
-    runs = _latest([*wanted, *later], {_command(run) for run in wanted})
+    runs = _latest([*cells, *later], {_command(run) for run in cells})
     return grid_of(store, study, chosen, runs)
 
 
 def grid_of(store: Store, study: str, sweeps: Sequence[Run], runs: Sequence[Run]) -> Grid:
     """Return the grid of given runs, one for each cell."""
-    found = [_read(store, run) for run in runs if run.info.status == "FINISHED"]
-    cells = _merged(_with_variants([cell for cell in found if len(cell.predictions)]))
+    read_cells = [_read(store, run) for run in runs if run.info.status == "FINISHED"]
+    cells = _merged(_with_variants([cell for cell in read_cells if len(cell.predictions)]))
     failed = [
         run
         for run in runs
@@ -277,17 +277,17 @@ def _no_study(store: Store, study: str) -> str:
 def _sweep(store: Store, name: str, study: str | None) -> Run:
     """Return the sweep whose id begins with `name`."""
     tags: dict[str, Any] = {"kind": "sweep"} | ({"study": study} if study else {})
-    found = []
+    runs = []
     if re.fullmatch(r"[0-9a-f]+", name):
-        found = reading.search(store, begins=name, latest=2, **tags)
-    if len(found) != 1:
+        runs = reading.search(store, begins=name, latest=2, **tags)
+    if len(runs) != 1:
         where = f"study {study}: " if study else ""
-        how_many = "several sweeps begin with" if found else "no sweep"
+        how_many = "several sweeps begin with" if runs else "no sweep"
         raise UserError(
             f"{where}{how_many} {name}. There are: "
             f"{listed(reading.search(store, latest=20, **tags))}"
         )
-    return found[0]
+    return runs[0]
 
 
 def _children(store: Store, parent: Run) -> list[Run]:
@@ -329,7 +329,7 @@ def _command(run: Run) -> tuple:
     Failed runs have no configuration to go by.
     """
     words = [word.strip("'") for word in run.data.tags.get("touchstone.command", "").split()[2:]]
-    asked = tuple(
+    overrides = tuple(
         sorted(
             word for word in words if not word.startswith(("tracking.", "paths.", "debug=", "llm="))
         )
@@ -341,7 +341,7 @@ def _command(run: Run) -> tuple:
             if name not in ("llm", "threads")
         )
     )
-    return (params, asked or run.data.tags.get(CELL, run.info.run_id))
+    return (params, overrides or run.data.tags.get(CELL, run.info.run_id))
 
 
 def _read(store: Store, run: Run) -> Cell:
@@ -444,7 +444,7 @@ def _merged(cells: list[Cell]) -> list[Cell]:
     Of cells that differ in the gold they were allowed but did not use, the one allowed most is
     kept: it is compared with that gold.
     """
-    kept: dict[tuple, Cell] = {}
+    by_data: dict[tuple, Cell] = {}
     for cell in sorted(
         cells, key=lambda cell: (gold_size(cell.axes["gold"]), cell.run.info.start_time)
     ):
@@ -454,28 +454,28 @@ def _merged(cells: list[Cell]) -> list[Cell]:
             [flatten(cell.config["classifier"]), cell.config["seed"], cell.config["seeds"], weights]
         )
         own = cell.axes["gold"] if "gold" in cell.sources else ""
-        asked = (
+        axes = (
             cell.axes["task"],
             cell.axes["mixture"],
             cell.axes["prompt"],
             cell.axes["llm"],
             own,
         )
-        key = (what, settings, cell.dataset("test"), *asked)
+        key = (what, settings, cell.dataset("test"), *axes)
         variants = [
             one.axes["variant"]
-            for one in (kept.get(key), cell)
+            for one in (by_data.get(key), cell)
             if one is not None and one.axes["variant"]
         ]
-        kept[key] = replace(
+        by_data[key] = replace(
             cell, axes={**cell.axes, "variant": " or ".join(dict.fromkeys(variants))}
         )
-    alike = Counter(_without_gold(cell) for cell in kept.values())
+    alike = Counter(_without_gold(cell) for cell in by_data.values())
     return [
         cell
         if "gold" in cell.sources or alike[_without_gold(cell)] > 1
         else replace(cell, axes={**cell.axes, "gold": ""})
-        for cell in kept.values()
+        for cell in by_data.values()
     ]
 
 
@@ -543,16 +543,16 @@ def _named(axes: Mapping[str, str]) -> tuple[str, ...]:
 def _reason(store: Store, run: Run) -> str:
     """Return why a run has no result: the kind of error and what it said; of a traceback the last
     line."""
-    told = reading.text(store, run, "error.txt").strip()
-    told = told.splitlines()[-1] if told.startswith("Traceback") else " ".join(told.split())
-    told = told if len(told) <= REASON else told[:REASON].rsplit(" ", 1)[0] + " ..."
+    text = reading.text(store, run, "error.txt").strip()
+    text = text.splitlines()[-1] if text.startswith("Traceback") else " ".join(text.split())
+    text = text if len(text) <= REASON else text[:REASON].rsplit(" ", 1)[0] + " ..."
     state = run.data.tags.get(
         STATUS,
         {"RUNNING": "not finished: still running, or killed"}.get(
             run.info.status, run.info.status.lower()
         ),
     )
-    return told if told.startswith(state) else f"{state}: {told}" if told else state
+    return text if text.startswith(state) else f"{state}: {text}" if text else state
 
 
 def sweep_of(store: Store, name: str) -> tuple[Run, list[Run]]:

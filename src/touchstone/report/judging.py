@@ -132,8 +132,8 @@ def _export(arguments: argparse.Namespace) -> int:
         own.chmod(0o600)
         own.write_text(json.dumps(review.key(), ensure_ascii=False, indent=1), encoding="utf-8")
         files, key = [*files, own], f"--key {own}"
-    told = "blind" if not review.shows_labels else "with the LLM's labels in sight"
-    print(f"review {review.id}: {len(review.items)} sentences to judge, {told}")
+    how = "blind" if not review.shows_labels else "with the LLM's labels in sight"
+    print(f"review {review.id}: {len(review.items)} sentences to judge, {how}")
     print(review.strata.to_string(index=False))
     print("\n".join(map(str, files)))
     print(f"Judgements back: touchstone review import FILE ({key})")
@@ -154,23 +154,23 @@ def population(grid: Any, of: str, source: str | None) -> tuple[pd.DataFrame, di
     from touchstone.review.sampling import strata_of
 
     kind, precedence = grid.cells[-1].kind, taxonomy(grid.cells[-1].config).precedence
-    made = [one for one in generated(grid) if source in (None, one.stage)]
-    if not made:
+    sets = [one for one in generated(grid) if source in (None, one.stage)]
+    if not sets:
         raise UserError(
             f"no cell used {source or 'silver or bronze'} data; there is nothing to judge"
         )
-    if reasons := [one.reason for one in made if one.reason]:
+    if reasons := [one.reason for one in sets if one.reason]:
         raise UserError(reasons[0])
-    digests = {one.stage: one.run.data.tags["touchstone.dataset"] for one in made}
+    digests = {one.stage: one.run.data.tags["touchstone.dataset"] for one in sets}
     if of == "disagreements":
-        return _disagreements(made, kind, precedence), digests
-    stages = [one.stage for one in made]
+        return _disagreements(sets, kind, precedence), digests
+    stages = [one.stage for one in sets]
     if twice := sorted({name for name in stages if stages.count(name) > 1}):
         raise UserError(
             f"the sweep has several {twice[0]} data sets; name one cell by its run id, or ask for "
             "what they disagree on: --of disagreements"
         )
-    frame = pd.concat([one.frame for one in made], ignore_index=True)
+    frame = pd.concat([one.frame for one in sets], ignore_index=True)
     frame = frame.assign(stratum=strata_of(frame, kind, precedence))
     return (_dropped(grid, frame) if of == "dropped" else frame), digests
 
@@ -248,8 +248,8 @@ def _start(store: Any, review: Any, study: str, params: dict[str, Any]) -> str:
 def _run_of(store: Any, review: Any) -> str | None:
     from touchstone.report import reading
 
-    found = reading.search(store, **{"kind": KIND_OF_RUN, TAG: review.id})
-    return found[-1].info.run_id if found else None
+    runs = reading.search(store, **{"kind": KIND_OF_RUN, TAG: review.id})
+    return runs[-1].info.run_id if runs else None
 
 
 def _import(arguments: argparse.Namespace) -> int:
@@ -391,10 +391,10 @@ def _log(store: Any, run_id: str, review: Any, judgements: Any, tables: dict) ->
     from touchstone import tracking
     from touchstone.review.judgements import corrections
 
-    kept = judgements.drop(columns="comment") if review.restricted else judgements
+    rows_ = judgements.drop(columns="comment") if review.restricted else judgements
     for column in ("labels", "spans"):
-        kept = kept.assign(**{column: [json.dumps(value) for value in kept[column]]})
-    tracking.log_text(store, run_id, kept.to_csv(index=False), "review/judgements.csv")
+        rows_ = rows_.assign(**{column: [json.dumps(value) for value in rows_[column]]})
+    tracking.log_text(store, run_id, rows_.to_csv(index=False), "review/judgements.csv")
     if not review.restricted:
         rows = corrections(judgements, review).to_dict("records")
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

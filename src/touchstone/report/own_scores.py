@@ -110,8 +110,8 @@ def _change(name: str, path: str, baseline: Cell, cell: Cell) -> dict[str, float
     metric, _ = _function(path, _restricted(cell))
     if metric is None:
         return {}
-    asked = cell.predictions["example_id"].unique()
-    theirs = baseline.predictions[baseline.predictions["example_id"].isin(asked)]
+    ids = cell.predictions["example_id"].unique()
+    theirs = baseline.predictions[baseline.predictions["example_id"].isin(ids)]
     whole = theirs if len(theirs) == len(baseline.predictions) else baseline.predictions
     try:
         same = all(

@@ -67,8 +67,8 @@ def _run(arguments: argparse.Namespace) -> int:
             f"cannot write {out}: {error.strerror}; name another file: --out FILE"
         ) from error
     publish(grid, parent, text, study)
-    for told in missing_notes(grid):
-        print(told)
+    for line in missing_notes(grid):
+        print(line)
     say("", str(out), out.resolve().as_uri())
     print(f"also on the sweep's run: {REPORT}")
     return 0

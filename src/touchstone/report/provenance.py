@@ -62,10 +62,10 @@ def sidecar(grid: Grid, tables: Sequence[Table]) -> dict[str, Any]:
 def described(grid: Grid, cell: Cell, by_digest: dict[str, Run]) -> dict[str, Any]:
     """Return what a cell was made from: axes, data set digests, prompt, LLM answers, code."""
     git = reading.json_file(grid.store, cell.run, "git.json") or {}
-    made = {
+    runs = {
         stage: by_digest[name] for stage, name in cell.generations().items() if name in by_digest
     }
-    first = next(iter(made.values()), None)
+    first = next(iter(runs.values()), None)
     return {
         "kind": "cell",
         "name": cell.run.info.run_name,
@@ -77,11 +77,11 @@ def described(grid: Grid, cell: Cell, by_digest: dict[str, Run]) -> dict[str, An
         },
         "prompt": None if first is None else _prompt(first),
         "recording": {
-            stage: run.data.params.get("responses_digest", "") for stage, run in made.items()
+            stage: run.data.params.get("responses_digest", "") for stage, run in runs.items()
         },
         "generations": {
             stage: {"run_id": run.info.run_id, "dataset": cell.generations()[stage]}
-            for stage, run in made.items()
+            for stage, run in runs.items()
         },
         "code": {name: git.get(name) for name in ("commit", "dirty", "code")},
         "command": cell.run.data.tags.get("touchstone.command", ""),
@@ -113,7 +113,7 @@ def _prompt(run: Run) -> dict[str, str]:
 def sources(table: Table) -> list[dict[str, Any]]:
     """Return for every entry that came from runs: row, column, what is shown, and the ids of the
     runs."""
-    found = []
+    entries = []
     for row in table.rows:
         for column in table.columns:
             entry = row.entries.get(column.key)
@@ -122,7 +122,7 @@ def sources(table: Table) -> list[dict[str, Any]]:
                 value = (
                     entry.value if np.isfinite(entry.value) else None
                 )  # JSON knows no infinity; `shown` says it
-                found.append(
+                entries.append(
                     {
                         "row": labels,
                         "block": row.block,
@@ -132,4 +132,4 @@ def sources(table: Table) -> list[dict[str, Any]]:
                         "runs": list(entry.runs),
                     }
                 )
-    return found
+    return entries

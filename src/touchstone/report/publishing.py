@@ -99,13 +99,13 @@ def _splits(grid: Any) -> dict[str, pd.DataFrame]:
                 "generated data this machine's stage cache may hold"
             )
         return splits
-    made = generated(grid)
-    if not made:
+    sets = generated(grid)
+    if not sets:
         raise UserError("no cell of it used silver or bronze data; there is nothing to export")
-    if reasons := [one.reason for one in made if one.reason]:
+    if reasons := [one.reason for one in sets if one.reason]:
         raise UserError(reasons[0])
-    names = [one.name.replace(", ", "_").replace(" ", "_") for one in made]
-    return {name: one.frame for name, one in zip(names, made, strict=True)}
+    names = [one.name.replace(", ", "_").replace(" ", "_") for one in sets]
+    return {name: one.frame for name, one in zip(names, sets, strict=True)}
 
 
 def _facts(
@@ -191,7 +191,7 @@ def _tables(grid: Any, splits: dict[str, pd.DataFrame]) -> dict[str, pd.DataFram
                 rows = table[(table["source"] == one.stage) & (table["n"] > 0)]
                 reviews.append(rows[["source", "category", "measure", "value", "low", "high"]])
     empty = pd.DataFrame()
-    found = [
+    frames = [
         {
             "split": name,
             "sentences with an identifier": sum(bool(identifiers(text)) for text in frame["text"]),
@@ -203,7 +203,7 @@ def _tables(grid: Any, splits: dict[str, pd.DataFrame]) -> dict[str, pd.DataFram
     return {
         "Quality": every,
         "Experts' review": pd.concat(reviews, ignore_index=True) if reviews else empty,
-        "Scan for identifiers": pd.DataFrame(found),
+        "Scan for identifiers": pd.DataFrame(frames),
         "Near-copies of sources": copies,
     }
 

@@ -72,17 +72,17 @@ def generations(
 ) -> dict[str, Run]:
     """Return digest of a generated data set -> the finished run that made it: the newest one of the
     experiment where several did."""
-    made: dict[str, Run] = {}
+    by_digest: dict[str, Run] = {}
     for digest in dict.fromkeys(digests):
         runs = _finished(
             search(store, kind="generation", **dict[str, Any]({"touchstone.dataset": digest}))
         )
         if runs:
-            made[digest] = max(
+            by_digest[digest] = max(
                 runs,
                 key=lambda run: (run.info.experiment_id == experiment_id, run.info.start_time),
             )
-    return made
+    return by_digest
 
 
 def _finished(runs: list[Run]) -> list[Run]:
@@ -112,20 +112,20 @@ def file(store: Store, run: Run, path: str) -> Path | None:
         folder = artifacts(store, run)
     except UserError:  # a run that wrote nothing has no folder
         return None
-    found = folder / path
-    if not found.is_file():
+    place = folder / path
+    if not place.is_file():
         return None
-    if not found.resolve().is_relative_to(folder.resolve()):
+    if not place.resolve().is_relative_to(folder.resolve()):
         raise UserError(
             f"run {run.info.run_id}: {path} is a link out of its folder; nothing was read"
         )
-    return found
+    return place
 
 
 def text(store: Store, run: Run, path: str) -> str:
     """Return a text artefact, '' where the run has none."""
-    found = file(store, run, path)
-    return found.read_text(encoding="utf-8") if found else ""
+    place = file(store, run, path)
+    return place.read_text(encoding="utf-8") if place else ""
 
 
 def config(store: Store, run: Run) -> dict[str, Any]:
@@ -159,10 +159,10 @@ def table(store: Store, run: Run, name: str) -> pd.DataFrame:
 def csv(store: Store, run: Run, path: str) -> pd.DataFrame:
     """Return a CSV artefact; an empty frame where the run has none. The word `none` is a category,
     not a missing value."""
-    found = file(store, run, path)
-    if found is None or not found.read_text(encoding="utf-8").strip():
+    place = file(store, run, path)
+    if place is None or not place.read_text(encoding="utf-8").strip():
         return pd.DataFrame()
-    return pd.read_csv(found, keep_default_na=False, na_values=[""])
+    return pd.read_csv(place, keep_default_na=False, na_values=[""])
 
 
 def predictions(
@@ -173,11 +173,11 @@ def predictions(
 
     Ids are plain Python strings: the tables go through them one by one.
     """
-    found = file(store, run, f"predictions/{name}.parquet")
-    if found is None:
+    place = file(store, run, f"predictions/{name}.parquet")
+    if place is None:
         return pd.DataFrame()
     table = pd.read_parquet(
-        found, columns=[name for name in COLUMNS if with_scores or name != "score"]
+        place, columns=[name for name in COLUMNS if with_scores or name != "score"]
     )
     return table.astype(dict.fromkeys(("example_id", "doc_id", "patient_id"), object))
 
@@ -185,8 +185,8 @@ def predictions(
 def examples(store: Store, run: Run, path: str) -> pd.DataFrame:
     """Return an example table: `datasets/training.parquet` of a cell, `examples.parquet` of a
     generation; empty where there is none."""
-    found = file(store, run, path)
-    return pd.DataFrame() if found is None else read_parquet(found)
+    place = file(store, run, path)
+    return pd.DataFrame() if place is None else read_parquet(place)
 
 
 def withheld(frame: pd.DataFrame) -> bool:

@@ -19,7 +19,7 @@ from touchstone.tracking import Run
 def reviews(grid: Grid) -> list[Run]:
     """Return the latest judged review of each generated data set that the cells of a grid used."""
     used = {pair for cell in grid.cells for pair in cell.generations().items()}
-    found: dict[str, Run] = {}
+    by_id: dict[str, Run] = {}
     for stage, name in sorted(used):
         tags: dict[str, Any] = {
             "kind": "review",
@@ -27,18 +27,22 @@ def reviews(grid: Grid) -> list[Run]:
             "touchstone.judged": "true",
         }
         for run in reading.search(grid.store, **tags)[-1:]:
-            found[run.info.run_id] = run
-    return list(found.values())
+            by_id[run.info.run_id] = run
+    return list(by_id.values())
 
 
 def error_effect(grid: Grid, ours: Cell, against: Cell) -> tuple[Effect, Run | None]:
     """Return the error rate of the bronze of one cell minus that of the silver of another, as the
     latest review that judged both found it, and that review."""
-    made = {"bronze": ours.generations(), "silver": against.generations()}
+    generations = {"bronze": ours.generations(), "silver": against.generations()}
     for run in reversed(reviews(grid)):
-        judged = {stage: run.data.tags.get(f"touchstone.generation.{stage}") for stage in made}
+        judged = {
+            stage: run.data.tags.get(f"touchstone.generation.{stage}") for stage in generations
+        }
         claim = reading.csv(grid.store, run, "review/claim.csv")
-        if claim.empty or any(judged[stage] != made[stage].get(stage, "") for stage in made):
+        if claim.empty or any(
+            judged[stage] != generations[stage].get(stage, "") for stage in generations
+        ):
             continue
         row = claim.iloc[0]
         value, low, high, p = (float(row[name]) for name in ("difference", "low", "high", "p"))

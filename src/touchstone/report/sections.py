@@ -70,9 +70,9 @@ def examples(grid: Grid) -> list[Any]:
             )
         )
     rows = _quarantined(grid)
-    told = ((row.text, f"{row.stage}: {row.reason}") for row in rows.itertuples(index=False))
+    pairs = ((row.text, f"{row.stage}: {row.reason}") for row in rows.itertuples(index=False))
     parts.append(
-        _quotes("Quarantined: answers that could not be used", told)
+        _quotes("Quarantined: answers that could not be used", pairs)
         if len(rows)
         else _none_quarantined(grid)
     )
@@ -144,8 +144,8 @@ def _none_quarantined(grid: Grid) -> Any:
 
 def _quotes(title: str, pairs: Iterable[tuple[Any, str]]) -> Any:
     items = Markup("").join(
-        Markup("<li><span>{}</span><small>{}</small></li>").format(_cut(text), told)
-        for text, told in pairs
+        Markup("<li><span>{}</span><small>{}</small></li>").format(_cut(text), note)
+        for text, note in pairs
     )
     return Markup('<h3>{}</h3><ul class="quotes">{}</ul>').format(title, items)
 
@@ -225,8 +225,10 @@ def statement(grid: Grid, left_out: Sequence[str]) -> list[Any]:
     ]
     warnings = [cell.run.data.tags.get("touchstone.warnings", "") for cell in grid.cells]
     limits += [
-        f"Warning of a run: {told}."
-        for told in dict.fromkeys(part for line in warnings for part in line.split(" | ") if part)
+        f"Warning of a run: {warning}."
+        for warning in dict.fromkeys(
+            part for line in warnings for part in line.split(" | ") if part
+        )
     ]
     return [
         *parts,
@@ -241,9 +243,9 @@ def cost(grid: Grid) -> list[Any]:
     made it."""
     rows = []
     made_by_llm = generated(grid, (*SYNTHETIC, "round_trip", "zero_shot"))
-    for made in made_by_llm:
-        numbers, run_id = made.run.data.metrics, made.run.info.run_id
-        took = spending(grid, made.run)
+    for data in made_by_llm:
+        numbers, run_id = data.run.data.metrics, data.run.info.run_id
+        took = spending(grid, data.run)
         entries = {
             name: count(numbers.get(f"llm/{name}", np.nan), run_id)
             for name in ("requests", "sent", "cached")
@@ -261,9 +263,9 @@ def cost(grid: Grid) -> list[Any]:
         rows.append(
             Row(
                 (
-                    made.name,
-                    made.run.data.params.get("prompt", ""),
-                    made.run.data.params.get("model", ""),
+                    data.name,
+                    data.run.data.params.get("prompt", ""),
+                    data.run.data.params.get("model", ""),
                 ),
                 entries,
             )
@@ -282,7 +284,7 @@ def cost(grid: Grid) -> list[Any]:
     titles |= {"n_examples": "sentences", "n_quarantined": "quarantined"}
     days = sorted({spending(grid, one.run).as_of for one in made_by_llm} - {""})
     day = f" (looked up {', '.join(days)})" if days else ""
-    told = (
+    note = (
         "sent: asked of an endpoint when the data set was made; replayed: answered from a "
         "recording or the response store, which cost nothing this time. Tokens are of all "
         "answers, as the endpoint counted them, else estimated from the text. USD anew: what "
@@ -295,7 +297,7 @@ def cost(grid: Grid) -> list[Any]:
             Table(
                 "cost",
                 "Requests, tokens and cost",
-                told,
+                note,
                 ("Data", "Prompt", "LLM"),
                 columns,
                 tuple(rows),

@@ -78,8 +78,8 @@ def study_of(grid: Grid, *, with_figures: bool = True, encoder: str = "tfidf") -
     if curves.curves(grid):
         worths = curves.worths(grid)
         tables += [curves.curve_table(grid, scores), curves.equivalent_table(grid, scores, worths)]
-    if found := controls.control_table(grid):
-        tables.append(found)
+    if controls_ := controls.control_table(grid):
+        tables.append(controls_)
     if claims := claims_about(grid.study):
         tables.append(claims_table(grid, findings(grid, claims, scores)))
     if elsewhere := site_table(grid, scores):
@@ -135,28 +135,28 @@ def _about_data(
 ) -> tuple[list[Table], list[drawings.Drawing], list[str]]:
     """Return tables, figures and what was left out of the part of a study that is about the data of
     one corpus."""
-    made = data_quality.generated(grid)
+    sets = data_quality.generated(grid)
     gold, _, _ = data_quality.training_gold(grid)
     quality = data_quality.measured(grid)
     tables, left_out = (
-        [data_tables.statistics_table(grid, made), data_tables.composition_table(grid)],
+        [data_tables.statistics_table(grid, sets), data_tables.composition_table(grid)],
         [],
     )
-    if made:
+    if sets:
         tables += [
             data_tables.quality_table(grid, quality),
             data_tables.quality_by_category(grid, quality),
         ]
     else:
         left_out.append("quality of generated data: no finished cell used any")
-    if corrected := prevalence_table(grid, made):
+    if corrected := prevalence_table(grid, sets):
         tables.append(corrected)
     agreed, reason = data_tables.agreement_table(grid)
     tables += [agreed] if agreed else []
     left_out += [f"agreement of annotators: {reason}"] if reason else []
     return (
         tables,
-        list(drawings.of_data(grid, made, gold, quality, encoder)) if with_figures else [],
+        list(drawings.of_data(grid, sets, gold, quality, encoder)) if with_figures else [],
         left_out,
     )
 

@@ -102,7 +102,7 @@ def bundle(
     prefix = out.name.removesuffix(".tar.gz")
     with tempfile.TemporaryDirectory() as temporary:
         staged = Path(temporary)
-        wanted: set[str] = set()
+        files: set[str] = set()
         restricted = corpora = False
         for run in cells:
             folder = tracking.artifacts(opened, run)
@@ -113,10 +113,10 @@ def bundle(
             _stage_cell(staged / "cells" / run.info.run_id, folder, run, is_restricted)
             for file in (folder / OWN_CODE).rglob("*.py"):
                 _copy(file, staged / file.relative_to(folder / OWN_CODE))
-            wanted |= set() if is_restricted else _answers_used(opened, run)
+            files |= set() if is_restricted else _answers_used(opened, run)
         _write_recording(
             staged / "recordings" / "answers.jsonl",
-            wanted,
+            files,
             [tracking.artifacts(opened, run) for run in cells],
         )
         results = tracking.artifacts(opened, parent) / "tables"
@@ -134,7 +134,7 @@ def bundle(
 
 
 def _stage_cell(target: Path, artifacts: Path, run: Any, restricted: bool) -> None:
-    kept = [
+    lines = [
         "config.yaml",
         "overrides.json",
         "environment.json",
@@ -142,11 +142,11 @@ def _stage_cell(target: Path, artifacts: Path, run: Any, restricted: bool) -> No
         *(f"tables/{path.name}" for path in (artifacts / "tables").glob("*.csv")),
     ]
     if not restricted:
-        kept += [f"datasets/{path.name}" for path in (artifacts / "datasets").glob("*.parquet")] + [
-            "prompts/example.md"
-        ]
-    kept += [str(file.relative_to(artifacts)) for file in (artifacts / OWN_CODE).rglob("*.py")]
-    for name in kept:
+        lines += [
+            f"datasets/{path.name}" for path in (artifacts / "datasets").glob("*.parquet")
+        ] + ["prompts/example.md"]
+    lines += [str(file.relative_to(artifacts)) for file in (artifacts / OWN_CODE).rglob("*.py")]
+    for name in lines:
         if (artifacts / name).exists():
             _copy(artifacts / name, target / name)
     tags = {
@@ -185,33 +185,33 @@ def _write_recording(path: Path, wanted: set[str], artifacts: Sequence[Path]) ->
     from touchstone.llm.store import Store
 
     configs = [yaml.safe_load((folder / "config.yaml").read_text()) for folder in artifacts]
-    found: dict[str, Mapping[str, Any]] = {}
+    by_key: dict[str, Mapping[str, Any]] = {}
     named = {config["llm"].get("recording") for config in configs} - {None}
     files = [file for name in sorted(named) for file in recording.files(name)] + recording.shipped()
     for file in files:
-        found |= {
+        by_key |= {
             line["key"]: line
             for line in recording.read(file)
-            if line["key"] in wanted and line["key"] not in found
+            if line["key"] in wanted and line["key"] not in by_key
         }
     for cache in sorted({config["paths"]["cache"] for config in configs}):
-        if wanted - set(found) and (Path(cache) / "llm").is_dir():
+        if wanted - set(by_key) and (Path(cache) / "llm").is_dir():
             with Store(Path(cache) / "llm") as store:
-                for kept in store.rows():
-                    if kept.response.key in wanted and not kept.restricted:
-                        found.setdefault(kept.response.key, recording.entry(kept))
-    lost = sorted(wanted - set(found))
+                for response in store.rows():
+                    if response.response.key in wanted and not response.restricted:
+                        by_key.setdefault(response.response.key, recording.entry(response))
+    lost = sorted(wanted - set(by_key))
     if lost:
         raise UserError(
             f"{len(lost)} LLM answers that the sweep used are in no recording or response store "
             f"here, the first is {lost[0][:16]}"
         )
-    recording.write(path, (found[key] for key in sorted(found)))
+    recording.write(path, (by_key[key] for key in sorted(by_key)))
 
 
 def _readme(parent: Any, cells: Sequence[Any], name: str, restricted: bool, corpora: bool) -> str:
     command = parent.data.tags.get("touchstone.command", "python run.py -m")
-    told: Iterable[str] = [
+    facts: Iterable[str] = [
         "Data of restricted corpora is not packed: bring the corpus and its answers under your "
         "own agreement."
         if restricted
@@ -229,7 +229,7 @@ def _readme(parent: Any, cells: Sequence[Any], name: str, restricted: bool, corp
         again=command.replace("python run.py", ".venv/bin/python run.py")
         + " llm.recording=recordings",
         datasets="" if restricted else ", datasets/",
-        corpora="\n".join(filter(None, told)),
+        corpora="\n".join(filter(None, facts)),
     )
 
 

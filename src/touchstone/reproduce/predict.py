@@ -127,17 +127,17 @@ def notes_of(path: Path, text_field: str | None, id_field: str | None) -> list[t
         If there are none, a field is missing, or an id stands twice.
     """
     if path.is_dir():
-        found = [(one.stem, decoded(one)[0]) for one in parts.inside(path, ".txt")]
+        notes = [(one.stem, decoded(one)[0]) for one in parts.inside(path, ".txt")]
     elif path.suffix == ".txt":
-        found = [(path.stem, decoded(path)[0])]
+        notes = [(path.stem, decoded(path)[0])]
     else:
-        found = list(_rows(path, text_field, id_field))
-    if not found:
+        notes = list(_rows(path, text_field, id_field))
+    if not notes:
         raise UserError(f"{path}: no notes; a table, a .txt file or a folder of them was expected")
-    repeated = pd.Series([name for name, _ in found]).duplicated()
+    repeated = pd.Series([name for name, _ in notes]).duplicated()
     if repeated.any():
         raise UserError(f"{path}: {int(repeated.sum())} ids stand there before. Name unique ones")
-    return found
+    return notes
 
 
 def _rows(path: Path, text_field: str | None, id_field: str | None) -> Iterator[tuple[str, str]]:

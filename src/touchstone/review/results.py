@@ -237,7 +237,7 @@ def _questions(judgements: pd.DataFrame, review: Review) -> pd.DataFrame:
 def _agreement(judgements: pd.DataFrame, review: Review) -> pd.DataFrame:
     """Agreement of the experts by category; of entities, whether a sentence mentions the type."""
     items = sorted(judgements["item"].unique())
-    given = {}
+    labels_ = {}
     for expert, group in judgements.groupby("expert", sort=True):
         labels = {
             row.item: sorted({span["type"] for span in row.spans})
@@ -245,8 +245,8 @@ def _agreement(judgements: pd.DataFrame, review: Review) -> pd.DataFrame:
             else list(row.labels)
             for row in group.itertuples(index=False)
         }
-        given[str(expert)] = [labels.get(item) for item in items]
-    return agreement(given, list(review.categories))
+        labels_[str(expert)] = [labels.get(item) for item in items]
+    return agreement(labels_, list(review.categories))
 
 
 def _experts(judgements: pd.DataFrame, review: Review, precedence: Sequence[str]) -> pd.DataFrame:
@@ -294,10 +294,12 @@ def _prevalence(items: Sequence[_Item], review: Review, patients: pd.DataFrame) 
             llm = np.array([min(item.llm[name], 1.0) for item in ours])
             expert = np.array([min(item.expert[name], 1.0) for item in ours])
             rows.append((source, name, "LLM's count", counted.mean(), np.nan, np.nan, len(pool)))
-            found = ppi_mean(
+            estimate = ppi_mean(
                 expert, llm, clusters, counted, pool["patient_id"].tolist(), weights=weight
             )
-            rows.append((source, name, "PPI++", found.value, found.low, found.high, len(ours)))
+            rows.append(
+                (source, name, "PPI++", estimate.value, estimate.low, estimate.high, len(ours))
+            )
     return pd.DataFrame(rows, columns=["source", "category", "method", "value", "low", "high", "n"])
 
 

@@ -228,8 +228,8 @@ def allocate(sizes: Mapping[str, int], n: int, least: int) -> dict[str, int]:
     {'none': 17, 'falls': 2, 'wandering': 1}
     """
     drawn = {name: min(least, size) for name, size in sizes.items()}
-    left = min(n, sum(sizes.values())) - sum(drawn.values())
-    for _ in range(left):
+    remaining = min(n, sum(sizes.values())) - sum(drawn.values())
+    for _ in range(remaining):
         open_ = [name for name, size in sizes.items() if drawn[name] < size]
         best = max(open_, key=lambda name: (sizes[name] ** 0.5 / (drawn[name] + 0.5), name))
         drawn[best] += 1
@@ -238,10 +238,10 @@ def allocate(sizes: Mapping[str, int], n: int, least: int) -> dict[str, int]:
 
 def _equally(sizes: Mapping[str, int], n: int) -> dict[str, int]:
     """Divide n among the sources alike; what a small one cannot give goes to the others."""
-    shares, left = {}, n
+    shares, remaining = {}, n
     for place, (name, size) in enumerate(sorted(sizes.items(), key=lambda pair: pair[1])):
-        shares[name] = min(size, left // (len(sizes) - place))
-        left -= shares[name]
+        shares[name] = min(size, remaining // (len(sizes) - place))
+        remaining -= shares[name]
     return shares
 
 
@@ -256,9 +256,9 @@ def strata_of(frame: pd.DataFrame, kind: str, precedence: Sequence[str]) -> list
 
 
 def _counts(frame: pd.DataFrame, kind: str, categories: Sequence[str]) -> dict[str, int]:
-    given = [
+    counts = [
         [span["type"] for span in spans] if kind == "ner" else list(labels)
         for labels, spans in zip(frame["labels"], frame["spans"], strict=True)
     ]
-    counted = {name: sum(names.count(name) for names in given) for name in categories}
-    return {**counted, NONE: sum(not names for names in given), "all": len(frame)}
+    counted = {name: sum(names.count(name) for names in counts) for name in categories}
+    return {**counted, NONE: sum(not names for names in counts), "all": len(frame)}

@@ -76,9 +76,9 @@ def main(arguments: Sequence[str]) -> int:
     kept_error.clear()
     try:
         refuse_pasted(arguments)
-        given = [_one_value(argument) for argument in sweep.resume_arguments(arguments)]
-        _refuse_empty_globs(given)
-        sys.argv = [sys.argv[0], *_overrides_first(given)]
+        words = [_one_value(argument) for argument in sweep.resume_arguments(arguments)]
+        _refuse_empty_globs(words)
+        sys.argv = [sys.argv[0], *_overrides_first(words)]
         with reading_conf():
             hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(
                 _job

@@ -83,8 +83,8 @@ def _extras() -> Iterator[Finding]:
             needed.setdefault(marker[1], []).append(package[0])
     for extra, names in needed.items():
         lacking = [name for name in names if not _version(name)]
-        told = f"lacks {', '.join(lacking)}: pip install '{DISTRIBUTION}[{extra}]'"
-        yield Finding(f"extra {extra}", NOTE if lacking else OK, told if lacking else "installed")
+        text = f"lacks {', '.join(lacking)}: pip install '{DISTRIBUTION}[{extra}]'"
+        yield Finding(f"extra {extra}", NOTE if lacking else OK, text if lacking else "installed")
 
 
 def _version(name: str) -> str:
@@ -114,13 +114,13 @@ def _keys() -> Iterator[Finding]:
 
     users: dict[str, list[str]] = {}
     for llm in conf_names("llm"):
-        left = yaml.safe_load(conf_file(f"llm/{llm}.yaml").read_text(encoding="utf-8")) or {}
-        if variable := left.get("api_key_env"):
+        settings = yaml.safe_load(conf_file(f"llm/{llm}.yaml").read_text(encoding="utf-8")) or {}
+        if variable := settings.get("api_key_env"):
             users.setdefault(variable, []).append(f"llm={llm}")
     for variable, names in users.items():
         there = bool(os.environ.get(variable)) or _in_dotenv(variable)
-        told = f"for {', '.join(names)}: " + ("set" if there else "not set")
-        yield Finding(variable, OK if there else NOTE, told)
+        text = f"for {', '.join(names)}: " + ("set" if there else "not set")
+        yield Finding(variable, OK if there else NOTE, text)
 
 
 def _in_dotenv(variable: str) -> bool:
@@ -131,8 +131,8 @@ def _in_dotenv(variable: str) -> bool:
 
 def _data(folder: str | None) -> Finding:
     if not folder:
-        told = "TOUCHSTONE_DATA is not set: the built-in demo only (or paths.data=FOLDER)"
-        return Finding("data folder", NOTE, told)
+        text = "TOUCHSTONE_DATA is not set: the built-in demo only (or paths.data=FOLDER)"
+        return Finding("data folder", NOTE, text)
     if not Path(folder).is_dir():
         return Finding("data folder", MISSING, f"TOUCHSTONE_DATA={folder} is no folder")
     names = sorted(path.name for path in Path(folder).iterdir())
@@ -152,8 +152,8 @@ def _store(folder: Path) -> Finding:
     except UserError as error:
         return Finding("store", MISSING, str(error))
     free = shutil.disk_usage(folder).free / 2**30
-    told = f"{folder}: {count} sweeps, {size_of(folder)}; {free:.0f} GB free on that disk"
-    return Finding("store", OK, told)
+    text = f"{folder}: {count} sweeps, {size_of(folder)}; {free:.0f} GB free on that disk"
+    return Finding("store", OK, text)
 
 
 def _cache(folder: Path) -> Iterator[Finding]:

@@ -41,11 +41,11 @@ def _run(arguments: argparse.Namespace) -> int:
     config = checked(composed(arguments.overrides))
     out = Path(arguments.out)
     try:
-        made = generate_alone(config)
+        stages = generate_alone(config)
     except PendingRequests as stop:
         print(stop)
         return 0
-    for name, stage in made.items():
+    for name, stage in stages.items():
         path = out / f"{name}.jsonl"
         write(stage.dataset.frame, path)
         refused = len(stage.quarantine)

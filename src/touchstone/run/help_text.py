@@ -88,12 +88,12 @@ def help_text() -> str:
 def values_of(axis: str) -> dict[str, str]:
     """Return the values of an axis with the sentence that each file opens with; values in folders
     are named with them: control/gold_repeated."""
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for folder in conf_dirs():
         for path in sorted((folder / axis).rglob("*.yaml")):
             name = path.relative_to(folder / axis).with_suffix("").as_posix()
-            found.setdefault(name, first_sentence(path))
-    return dict(sorted(found.items(), key=lambda item: ("/" in item[0], item[0])))
+            values.setdefault(name, first_sentence(path))
+    return dict(sorted(values.items(), key=lambda item: ("/" in item[0], item[0])))
 
 
 def first_sentence(path: Path) -> str:

@@ -61,9 +61,9 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:
     if (
         isinstance(chain[0], OSError)
         and isinstance(chain[0].filename, str)
-        and (told := _explain_unwritable(chain[0], arguments))
+        and (text_ := _explain_unwritable(chain[0], arguments))
     ):
-        return told
+        return text_
     for link in chain:
         if (
             mark := getattr(link, "problem_mark", None)
@@ -73,9 +73,9 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:
                 f"({getattr(link, 'problem', None) or 'cannot be read'})"
             )
     for link in chain:
-        told = _explain_hydra(link, chain, arguments)
-        if told:
-            return told
+        text_ = _explain_hydra(link, chain, arguments)
+        if text_:
+            return text_
     first = (str(chain[0]).strip().splitlines() or ["no message"])[0]
     return f"{type(chain[0]).__name__}: {first} (debug=true shows the traceback)"
 
@@ -125,14 +125,14 @@ def _malformed(argument: str) -> str:
 def _explain_composing(text: str) -> str | None:
     """Name the file, below conf/, that Hydra was reading, and its fault."""
     if not (
-        found := re.search(r"In '([^']+)': (?:\w+ raised while composing config:\n)?(.+)", text)
+        match := re.search(r"In '([^']+)': (?:\w+ raised while composing config:\n)?(.+)", text)
     ):
         return None
-    where = f"conf/{found[1]}.yaml"
-    if lacking := re.match(r"Could not load '([^']+)/([^'/]+)'", found[2]):
+    where = f"conf/{match[1]}.yaml"
+    if lacking := re.match(r"Could not load '([^']+)/([^'/]+)'", match[2]):
         return f"{where}, defaults: {no_such(lacking[1], lacking[2], options_of(lacking[1]))}"
     key = re.search(r"full_key: (\S+)", text)
-    return f"{where}, {key[1]}: {found[2]}" if key else f"{where}: {found[2]}"
+    return f"{where}, {key[1]}: {match[2]}" if key else f"{where}: {match[2]}"
 
 
 def _explain_hydra(
@@ -147,33 +147,33 @@ def _explain_hydra(
             next((argument for argument in arguments if argument.startswith("=")), "=")
         )
     if name == "MissingConfigException" and (
-        found := re.search(r"Could not find '([^']+)/([^'/]+)'", text)
+        match := re.search(r"Could not find '([^']+)/([^'/]+)'", text)
     ):
-        return f"{found[1]}={found[2]}: {no_such(found[1], found[2], options_of(found[1]))}"
+        return f"{match[1]}={match[2]}: {no_such(match[1], match[2], options_of(match[1]))}"
     if "Ambiguous value for argument" in text and (
-        found := re.search(r"Ambiguous value for argument '([^=']+)=([^']*)'", text)
+        match := re.search(r"Ambiguous value for argument '([^=']+)=([^']*)'", text)
     ):
-        group, values = found[1], [value.strip() for value in found[2].split(",")]
+        group, values = match[1], [value.strip() for value in match[2].split(",")]
         options = options_of(group)
         wrong = [value for value in values if options and value not in options]
         if wrong:
-            return f"{found[0].split(chr(39))[1]}: {no_such(group, wrong[0], options)}"
+            return f"{match[0].split(chr(39))[1]}: {no_such(group, wrong[0], options)}"
         return (
-            f"{group}={found[2]}: several values make a sweep; add -m: "
+            f"{group}={match[2]}: several values make a sweep; add -m: "
             f"{run_command(['-m', *arguments])}"
         )
-    if (found := re.search(r"Error merging override (\S+)", text)) and (
+    if (match := re.search(r"Error merging override (\S+)", text)) and (
         why := re.search(r"Value .* could not be converted to \w+", text)
     ):
-        return f"{found[1]}: {why[0]}"
+        return f"{match[1]}: {why[0]}"
     if (
         name in ("ConfigKeyError", "ConfigAttributeError")
         or "not in '" in text
         or "is not in struct" in text
     ):
-        if found := re.search(r"Key '([^']+)' (?:is )?not in '?(\w+)'?", text):
+        if match := re.search(r"Key '([^']+)' (?:is )?not in '?(\w+)'?", text):
             where = re.search(r"full_key: (\S+)", text)
-            full = where[1] if where else found[1]
+            full = where[1] if where else match[1]
             typed = next(
                 (
                     argument
@@ -185,10 +185,10 @@ def _explain_hydra(
             parent = full.rpartition(".")[0]
             plugin = parent in ("hydra.launcher", "hydra.sweeper")
             keys = (
-                _plugin_keys(parent.replace(".", "/"), arguments) if plugin else _fields(found[2])
+                _plugin_keys(parent.replace(".", "/"), arguments) if plugin else _fields(match[2])
             )
             if keys:
-                return f"{typed}: {no_such('key', found[1], keys)}" + (
+                return f"{typed}: {no_such('key', match[1], keys)}" + (
                     f" (below {parent})" if parent else ""
                 )
             others = (
@@ -203,26 +203,26 @@ def _explain_hydra(
             )
             if any(argument.startswith(f"{parent}={{") for argument in arguments):
                 way_out = f"; names of one's own are added: '+{parent}={{...}}'"
-            return f'{typed}: no key "{found[1]}" below {parent}{way_out}'
-    if told := _explain_composing(text):
-        return told
+            return f'{typed}: no key "{match[1]}" below {parent}{way_out}'
+    if line := _explain_composing(text):
+        return line
     if (
         name == "ConfigCompositionException"
-        and (found := re.search(r"Could not override '([^']+)'", text))
+        and (match := re.search(r"Could not override '([^']+)'", text))
         and "No match in the defaults list" in text
     ):
-        if found[1] not in _groups():
-            return f"{found[1]}: {no_such('config group', found[1], _groups())}"
+        if match[1] not in _groups():
+            return f"{match[1]}: {no_such('config group', match[1], _groups())}"
         typed = next(
-            (argument for argument in arguments if argument.startswith(found[1] + "=")),
-            f"{found[1]}=...",
+            (argument for argument in arguments if argument.startswith(match[1] + "=")),
+            f"{match[1]}=...",
         )
         return (
-            f"{typed}: conf/config.yaml chooses no {found[1]} that this could replace; write "
+            f"{typed}: conf/config.yaml chooses no {match[1]} that this could replace; write "
             f"+{typed}"
         )
-    if told := _explain_group(text, arguments):
-        return told
+    if line := _explain_group(text, arguments):
+        return line
     if name in (
         "ValidationError",
         "UnsupportedValueType",
@@ -244,11 +244,11 @@ def _explain_hydra(
 
 def _explain_group(text: str, arguments: Sequence[str]) -> str | None:
     """Say what to write where a value, mostly a file, stands in place of a group of keys."""
-    found = re.search(r"(?:is not a subclass of|Cannot assign \w+ to Dict\[str,) (\w+)", text)
-    keys = _fields(found[1]) if found else []
-    if found is None or not keys:
+    match = re.search(r"(?:is not a subclass of|Cannot assign \w+ to Dict\[str,) (\w+)", text)
+    keys = _fields(match[1]) if match else []
+    if match is None or not keys:
         return None
-    several = "Dict[" in found[0]
+    several = "Dict[" in match[0]
     for argument in arguments:
         key, _, value = argument.lstrip("+").partition("=")
         if f"value: {value}" in text or (several and f"full_key: {key}" in text):
@@ -290,5 +290,5 @@ def _plugin_keys(group: str, arguments: Sequence[str]) -> list[str]:
 def _fields(class_name: str) -> list[str]:
     import hydra.conf
 
-    found = getattr(schema, class_name, None) or getattr(hydra.conf, class_name, None)
-    return list(getattr(found, "__dataclass_fields__", {})) if found else []
+    node = getattr(schema, class_name, None) or getattr(hydra.conf, class_name, None)
+    return list(getattr(node, "__dataclass_fields__", {})) if node else []

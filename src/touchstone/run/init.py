@@ -96,17 +96,17 @@ def add_cli(subparsers: Any) -> None:
 
 
 def _run_cli(arguments: argparse.Namespace) -> int:
-    found = None
+    folder = None
     if arguments.labels:
         from touchstone.data.inspection import described, identifier, inspect, saved
 
-        found = inspect(arguments.labels)
-        print("\n".join(described(found)))
+        folder = inspect(arguments.labels)
+        print("\n".join(described(folder)))
     for path in init(arguments.folder):
         print(path)
-    if found is not None:
+    if folder is not None:
         name = identifier(arguments.folder.resolve().name)
-        print(*saved(found, name, arguments.folder / "conf"), sep="\n")
+        print(*saved(folder, name, arguments.folder / "conf"), sep="\n")
         return 0
     print(f"try it: cd {arguments.folder} && touchstone run task=mine")
     return 0

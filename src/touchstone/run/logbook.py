@@ -141,7 +141,7 @@ def log_cell(
         name = store.client.get_run(run_id).info.run_name
         model_id = log_model(store, run_id, name, Served(cell.model, kind, taxonomy))
         numbers = _of_model(numbers, model_id, cell)
-    used = [made.stage for made in cell.generated]
+    used = [stage.stage for stage in cell.generated]
     tags = [
         RunTag(name, value[:5000])
         for name, value in (
@@ -187,40 +187,40 @@ def log_generation(
 ) -> str:
     """Log a generated data set as a run of its own, once per content and answers; return the run's
     id. Two prompts may give the same labels, and a bundle needs the answers of both."""
-    made = generated.dataset
-    keys = made.provenance.get("answer_keys", [])  # what a recording needs to replay it
+    data = generated.dataset
+    keys = data.provenance.get("answer_keys", [])  # what a recording needs to replay it
     if not with_text and pseudonyms is not None:
         keys = [pseudonyms.request(key) for key in keys]
     tags = {
         KIND: "generation",
-        "touchstone.dataset": made.digest,
+        "touchstone.dataset": data.digest,
         "touchstone.answers": digest({"answers": sorted(keys)}),
     }
-    place = (store.uri, made.digest, tags["touchstone.answers"])
+    place = (store.uri, data.digest, tags["touchstone.answers"])
     if place in _generations:
         return _generations[place]
-    with FileLock(str(store.folder / "locks" / f"generation-{made.digest[:16]}.lock")):
-        found = store.client.search_runs([store.experiment_id], where(tags))
-        done = next((run for run in found if run.info.status == "FINISHED"), None)
+    with FileLock(str(store.folder / "locks" / f"generation-{data.digest[:16]}.lock")):
+        runs = store.client.search_runs([store.experiment_id], where(tags))
+        done = next((run for run in runs if run.info.status == "FINISHED"), None)
         if done is not None:
             return _generations.setdefault(place, done.info.run_id)
-        for run in found:
+        for run in runs:
             supersede(store, run)
         provenance = {
             key: value
-            for key, value in made.provenance.items()
+            for key, value in data.provenance.items()
             if not isinstance(value, (list, dict))
         }
         run_id = start_run(
             store,
-            f"{made.provenance['stage']}|{made.provenance['prompt']}|{made.provenance['model']}"[
+            f"{data.provenance['stage']}|{data.provenance['prompt']}|{data.provenance['model']}"[
                 :60
             ],
             tags=standard_tags() | tags,
-            params={"dataset": made.name, "digest": made.digest, **provenance},
+            params={"dataset": data.name, "digest": data.digest, **provenance},
         )
         with failing_clearly(store, run_id, restricted), artifact_folder(store, run_id) as folder:
-            publishable(made.frame, with_text, pseudonyms).to_parquet(
+            publishable(data.frame, with_text, pseudonyms).to_parquet(
                 folder / "examples.parquet", index=False
             )
             _write(
@@ -228,7 +228,7 @@ def log_generation(
                 publishable(generated.quarantine, with_text, pseudonyms).to_csv(index=False),
             )
             tables = {
-                "examples.json": publishable(made.frame, with_text, pseudonyms),
+                "examples.json": publishable(data.frame, with_text, pseudonyms),
                 "quarantine.json": publishable(generated.quarantine, with_text, pseudonyms),
             }
             shown = inputs.write_tables(folder, tables)
@@ -236,13 +236,13 @@ def log_generation(
             _write(folder / "answers.json", json.dumps(keys))
         with failing_clearly(store, run_id, restricted):
             usage = {f"llm/{name}": value for name, value in _usage(generated.usage).items()}
-            numbers = {**usage, "n_examples": len(made), "n_quarantined": len(generated.quarantine)}
+            numbers = {**usage, "n_examples": len(data), "n_quarantined": len(generated.quarantine)}
             links = _prompt_links(store, prompt, [generated.stage])
             said = [RunTag(name, value) for name, value in (links | shown).items()]
             store.client.log_batch(run_id, metrics=entries(numbers), tags=said)
             store.client.log_inputs(
                 run_id,
-                [inputs.described(made, "generated", _uri(store, run_id, "examples.parquet"))],
+                [inputs.described(data, "generated", _uri(store, run_id, "examples.parquet"))],
             )
             if with_traces and not restricted and generated.exchanges:
                 linked = json.loads(links.get(TraceTagKey.LINKED_PROMPTS, "[]"))
@@ -324,18 +324,20 @@ def registered(
         if latest is not None and latest.tags.get("touchstone.digest") == tags["touchstone.digest"]:
             return latest, False
         # Jinja blocks stay as they are: MLflow only knows {{ variables }}, the rest is text to it
-        made = store.client.register_prompt(name, template, commit_message=message, tags=dict(tags))
+        version_ = store.client.register_prompt(
+            name, template, commit_message=message, tags=dict(tags)
+        )
         # the wording of the version that the YAML states, e.g. `wording-1`, whatever came after
         alias = f"wording-{tags['touchstone.version']}"
-        store.client.set_prompt_alias(name, alias, made.version)
-        return made, True
+        store.client.set_prompt_alias(name, alias, version_.version)
+        return version_, True
 
 
 def _messages(generated: tuple[Generated, ...], with_text: bool) -> str:
     parts = []
-    for made in generated:
-        parts.append(f"# {made.stage}: the first request\n")
-        for message in made.messages:
+    for stage in generated:
+        parts.append(f"# {stage.stage}: the first request\n")
+        for message in stage.messages:
             content = message["content"] if with_text else NOT_SHOWN
             parts.append(f"## {message['role']}\n\n{content}\n")
     return "\n".join(parts)

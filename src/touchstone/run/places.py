@@ -60,11 +60,11 @@ def note_cells(folder: Path, jobs: Sequence[Sequence[str]]) -> Grid:
 def read_grid(folder: Path) -> Grid | None:
     """Return what `note_cells` left, None where a sweep has no list of cells (a search)."""
     try:
-        left = json.loads((folder / NOTED).read_text(encoding="utf-8"))
+        plain = json.loads((folder / NOTED).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    jobs = tuple(tuple(overrides) for overrides in left["jobs"])
-    return Grid(jobs, tuple(left["varying"]), left["started"])
+    jobs = tuple(tuple(overrides) for overrides in plain["jobs"])
+    return Grid(jobs, tuple(plain["varying"]), plain["started"])
 
 
 def read_ended(folder: Path, since: float = 0.0) -> list[Ended]:
@@ -98,8 +98,8 @@ def tell(folder: Path | None, number: int, name: str, result: str, seconds: floa
         handle.write(json.dumps(asdict(ended), ensure_ascii=False) + "\n")
     grid = read_grid(folder)
     place = place_of(number, len(grid.jobs) if grid else None)
-    left = time_left(grid, read_ended(folder, grid.started)) if grid else ""
-    log.info("%s %s · %s · %s%s", place, name, result, duration(seconds), left)
+    remaining = time_left(grid, read_ended(folder, grid.started)) if grid else ""
+    log.info("%s %s · %s · %s%s", place, name, result, duration(seconds), remaining)
 
 
 def place_of(number: int, total: int | None) -> str:

@@ -139,7 +139,7 @@ def _begin(config: DictConfig) -> None:
         launch = tracking.reopen_run(store, run_id) + 1
         tracking.set_tags(store, run_id, tags | {tracking.LAUNCH: str(launch)})
         print(f"continuing sweep {run_id}: finished cells are not run again")
-    left = {
+    notes = {
         "run_id": run_id,
         "launch": launch,
         "key": key,
@@ -147,7 +147,7 @@ def _begin(config: DictConfig) -> None:
         "hydra": [*config.hydra.overrides.hydra],
     }
     aside = folder / (PARENT_FILE + ".part")
-    aside.write_text(json.dumps(left))
+    aside.write_text(json.dumps(notes))
     aside.replace(folder / PARENT_FILE)
     _current.store, _current.parent, _current.folder, _current.lock = (
         store,
@@ -169,13 +169,13 @@ def parent_of_this_job() -> Parent | None:
     if not is_multirun():
         return None
     folder = Path(HydraConfig.get().sweep.dir)
-    left = read(folder)
-    if left is None:
+    notes = read(folder)
+    if notes is None:
         raise UserError(
             f"{folder / PARENT_FILE} is missing: jobs need the sweep's folder, on a disk that all "
             "machines share"
         )
-    return Parent(left["run_id"], left["launch"])
+    return Parent(notes["run_id"], notes["launch"])
 
 
 def is_multirun() -> bool:

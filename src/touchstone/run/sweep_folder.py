@@ -41,17 +41,17 @@ def place(
     sweep."""
     from touchstone import tracking
 
-    asked = Path(config.hydra.sweep.dir)
+    folder_ = Path(config.hydra.sweep.dir)
     if any(override.startswith(DIR_OVERRIDE) for override in config.hydra.overrides.hydra):
-        lock = _claimed(asked)
-        return asked, lock, _continued(store, asked, key, resuming)
+        lock = _claimed(folder_)
+        return folder_, lock, _continued(store, folder_, key, resuming)
     for run in tracking.unfinished_sweeps(store, key):
         folder = Path(run.data.tags.get(tracking.FOLDER, ""))
         if not folder.is_dir():
             if (
                 run.data.tags.get(tracking.HOST) == socket.gethostname()
             ):  # the folder was removed, so nothing runs in it
-                return (*_new_folder(config, asked), run.info.run_id)
+                return (*_new_folder(config, folder_), run.info.run_id)
             continue  # of another machine, which may well be at it
         claimed = claims.claim(folder / LOCK_FILE)
         if claimed is not None:
@@ -61,7 +61,7 @@ def place(
             f"the same command is running as sweep {run.info.run_id}; this one is a sweep of its "
             "own"
         )
-    return (*_new_folder(config, asked), None)
+    return (*_new_folder(config, folder_), None)
 
 
 def place_with_store(
@@ -192,8 +192,8 @@ def expanded(arguments: Sequence[str]) -> list[str]:
             "resume: name the folder of the sweep to resume: "
             + run_command(["-m", "hydra.sweep.dir=multirun/DATE/TIME", "resume"])
         )
-    left = read(Path(folder))
-    if left is None:
+    notes = read(Path(folder))
+    if notes is None:
         raise UserError(f"resume: {folder} holds no sweep ({PARENT_FILE} is missing)")
     changed = [
         a
@@ -216,14 +216,14 @@ def expanded(arguments: Sequence[str]) -> list[str]:
     if "hydra/launcher" in replaced:  # the settings of one launcher mean nothing to another
         replaced |= {
             key
-            for override in left["hydra"]
+            for override in notes["hydra"]
             if (key := override.partition("=")[0]).startswith("hydra.launcher.")
         }
-    kept = [override for override in left["hydra"] if override.partition("=")[0] not in replaced]
+    kept = [override for override in notes["hydra"] if override.partition("=")[0] not in replaced]
     return [
         "-m",
         *(a for a in arguments if a.startswith(DIR_OVERRIDE)),
         *kept,
         *changed,
-        *left["overrides"],
+        *notes["overrides"],
     ]

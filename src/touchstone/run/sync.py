@@ -138,7 +138,7 @@ def _copy_experiment(stores: Copying) -> None:
         children = cells.pop(parent.info.run_id, [])
         if children:
             _copy_sweep(stores, parent, children)
-    for run in (run for left in cells.values() for run in left):
+    for run in (run for runs_ in cells.values() for run in runs_):
         copy_run(stores, run, copies_of(stores, run.info.run_id))
 
 
@@ -224,7 +224,7 @@ def copy_run(stores: Copying, run: Run, copies: Iterable[Run]) -> None:
 
 
 def _created(stores: Copying, run: Run) -> str:
-    made = stores.target.client.create_run(
+    run_ = stores.target.client.create_run(
         stores.target.experiment_id,
         start_time=run.info.start_time,
         run_name=run.info.run_name,
@@ -233,8 +233,8 @@ def _created(stores: Copying, run: Run) -> str:
     params = [Param(key, value) for key, value in run.data.params.items()]
     for start in range(0, len(params), PARAMS_AT_ONCE):
         part = params[start : start + PARAMS_AT_ONCE]
-        stores.target.client.log_batch(made.info.run_id, params=part)
-    return made.info.run_id
+        stores.target.client.log_batch(run_.info.run_id, params=part)
+    return run_.info.run_id
 
 
 def _tags(stores: Copying, run: Run) -> dict[str, str]:
@@ -312,7 +312,7 @@ def _copy_model(stores: Copying, run: Run, new_id: str, output: LoggedModelOutpu
     if not folder.exists():
         raise UserError(f"run {run.info.run_id}: its model is not at {folder}; copy it there")
     client = stores.target.client
-    made = client.create_logged_model(
+    model_ = client.create_logged_model(
         stores.target.experiment_id,
         name=model.name,
         source_run_id=new_id,
@@ -323,18 +323,18 @@ def _copy_model(stores: Copying, run: Run, new_id: str, output: LoggedModelOutpu
     with TemporaryDirectory() as temporary:
         shutil.copytree(folder, temporary, dirs_exist_ok=True)
         about = Path(temporary) / "MLmodel"
-        text = about.read_text(encoding="utf-8").replace(model.model_id, made.model_id)
+        text = about.read_text(encoding="utf-8").replace(model.model_id, model_.model_id)
         about.write_text(text.replace(run.info.run_id, new_id), encoding="utf-8")
-        client.log_model_artifacts(made.model_id, temporary)
-    stores.ids[model.model_id.removeprefix(MODEL)] = made.model_id.removeprefix(MODEL)
-    client.finalize_logged_model(made.model_id, "READY")
+        client.log_model_artifacts(model_.model_id, temporary)
+    stores.ids[model.model_id.removeprefix(MODEL)] = model_.model_id.removeprefix(MODEL)
+    client.finalize_logged_model(model_.model_id, "READY")
     metrics = [
         Metric(
             one.key,
             one.value,
             one.timestamp,
             one.step,
-            model_id=made.model_id,
+            model_id=model_.model_id,
             dataset_name=one.dataset_name,
             dataset_digest=one.dataset_digest,
         )
@@ -342,7 +342,7 @@ def _copy_model(stores: Copying, run: Run, new_id: str, output: LoggedModelOutpu
     ]
     for start in range(0, len(metrics), METRICS_AT_ONCE):
         client.log_batch(new_id, metrics=metrics[start : start + METRICS_AT_ONCE])
-    client.log_outputs(new_id, [LoggedModelOutput(made.model_id, output.step)])
+    client.log_outputs(new_id, [LoggedModelOutput(model_.model_id, output.step)])
 
 
 def _prompt(stores: Copying, name: str, version: str) -> dict[str, str]:

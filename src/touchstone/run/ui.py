@@ -44,8 +44,8 @@ def _run(arguments: argparse.Namespace) -> int:
         raise UserError(
             f"--port {arguments.port}: something is served there already; choose another port"
         )
-    left = Path(store.folder) / PORT_FILE
-    left.write_text(f"{arguments.port}\n", encoding="utf-8")
+    port_file = Path(store.folder) / PORT_FILE
+    port_file.write_text(f"{arguments.port}\n", encoding="utf-8")
     print("Ctrl-C ends it")
     address = f"http://127.0.0.1:{arguments.port}"
     say("", address, address)

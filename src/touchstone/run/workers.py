@@ -62,11 +62,11 @@ def side_by_side(
     """
     n_workers = min(n_workers, n_tasks, len(gpus) or n_workers)
     answers: list[Any] = [None] * n_tasks
-    left = iter(range(n_tasks))
+    tasks = iter(range(n_tasks))
     workers = [_started(do, gpus[i] if gpus else None) for i in range(n_workers)]
     try:
         for worker in workers:
-            _give(worker, next(left, None))
+            _give(worker, next(tasks, None))
         while busy := [worker for worker in workers if worker.task is not None]:
             for pipe in wait([worker.pipe for worker in busy]):
                 worker = next(worker for worker in busy if worker.pipe is pipe)
@@ -83,7 +83,7 @@ def side_by_side(
                     workers.remove(worker)
                     worker = _started(do, worker.gpu)
                     workers.append(worker)
-                _give(worker, next(left, None))
+                _give(worker, next(tasks, None))
                 answered()
     finally:
         _end(workers)

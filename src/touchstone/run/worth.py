@@ -96,11 +96,11 @@ def study(out: Path, gold: str, test: str | None, sets: dict[str, list[str]]) ->
     for source, names in sets.items():
         if not names:
             continue
-        found = [_fitting(inspect(name), experts, name) for name in names]
-        layouts = [set_keys(replace(one.files, path=None)) for one in found]
+        inspections = [_fitting(inspect(name), experts, name) for name in names]
+        layouts = [set_keys(replace(one.files, path=None)) for one in inspections]
         if any(layout != layouts[0] for layout in layouts):
             raise UserError(f"--{source}: the files are not laid out alike; ask about each alone")
-        paths = [one.files.path for one in found]
+        paths = [one.files.path for one in inspections]
         corpus[source] = layouts[0] | {"path": paths[0] if len(paths) == 1 else paths}
         corpus[source].setdefault("doc_field", None)
         use: dict[str, Any] = {"gold": {"use": True}}

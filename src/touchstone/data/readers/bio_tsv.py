@@ -84,8 +84,8 @@ def read(
     for split, name in parts.items():
         if name:
             path = find(name, data_folder)
-            found, of_part = _read_part(path, split, gold)
-            rows += found
+            sentences, of_part = _read_part(path, split, gold)
+            rows += sentences
             counted[split or "all"] = of_part
             counted["repaired_tags"] += sum(of_part["repaired_tags"].values())
     return examples(rows), counted

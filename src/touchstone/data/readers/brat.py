@@ -121,7 +121,7 @@ def _annotations(
     lost = [target for target in attributes if target[0] == "T" and target not in entities]
     if lost:
         raise UserError(f"{path}: an attribute of {lost[0]}, which the file does not have")
-    found = [
+    annotations = [
         Annotation(places, kind, tuple(attributes.get(name, ())), (name,))
         for name, (kind, places) in entities.items()
     ]
@@ -131,12 +131,12 @@ def _annotations(
             if side not in entities and side[0] != "E":
                 raise UserError(f"{path}: a relation of {side}, which the file does not have")
         if files.spans_as == "labels" and link.first in entities:
-            found.append(Annotation(entities[link.first][1], link.type))
+            annotations.append(Annotation(entities[link.first][1], link.type))
         if link.first in entities and link.second in entities:
             links.append(replace(link, attributes=tuple(attributes.get(name, ()))))
         else:
             counted["relations of events"] += 1
-    return found, links
+    return annotations, links
 
 
 def _places(spans: str, mention: str, where: str) -> tuple[Place, ...]:

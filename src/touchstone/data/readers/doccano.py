@@ -53,19 +53,19 @@ def _votes(part: parts.Part, files: GoldFiles, counted: Counter[str]) -> list[li
         drafts = []
         for line, record in rows(path):
             where = f"{path}, line {line}"
-            found = records.document(record, files, where, part)
+            document = records.document(record, files, where, part)
             labels, marks = _annotations(record, where, counted)
             key = str(record.get("id", line)) if len(paths) > 1 else str(line)
             links = _links(record, where, files, counted)
-            drafts.append((key, found, labels, marks, links))
+            drafts.append((key, document, labels, marks, links))
         placed = mentions_of(
-            [(found.where, found.text, marks) for _, found, _, marks, _ in drafts],
+            [(document.where, document.text, marks) for _, document, _, marks, _ in drafts],
             path=path,
             given=files.offsets,
         )
-        for (key, found, labels, marks, links), mentions in zip(drafts, placed, strict=True):
-            joined = relations_between(marks, mentions, links, found.where)
-            told = records.with_annotations(found, labels, mentions, joined)
+        for (key, document, labels, marks, links), mentions in zip(drafts, placed, strict=True):
+            joined = relations_between(marks, mentions, links, document.where)
+            told = records.with_annotations(document, labels, mentions, joined)
             vote = Vote(path.stem, told)
             texts.setdefault(key, []).append(vote)
     return list(texts.values())
@@ -103,15 +103,15 @@ def _listed(value: Any) -> list[Any]:
 def _links(
     record: Mapping[str, Any], where: str, files: GoldFiles, counted: Counter[str]
 ) -> list[Link]:
-    given = _listed(record.get("relations"))
+    relations = _listed(record.get("relations"))
     if files.spans_as != "relations":
-        counted["relations"] += len(given)
+        counted["relations"] += len(relations)
         return []
-    if not all(isinstance(one, Mapping) and {"from_id", "to_id"} <= set(one) for one in given):
+    if not all(isinstance(one, Mapping) and {"from_id", "to_id"} <= set(one) for one in relations):
         raise UserError(f"{where}: a relation must have from_id, to_id and type")
     return [
         Link(str(one.get("type") or UNNAMED), str(one["from_id"]), str(one["to_id"]))
-        for one in given
+        for one in relations
     ]
 
 

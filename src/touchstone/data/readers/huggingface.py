@@ -77,11 +77,11 @@ def _texts(rows: Rows, files: GoldFiles, part: parts.Part) -> list[Document]:
     out = []
     for number, row in enumerate(rows.values, start=1):
         where = f"{files.path}, row {number}"
-        found = records.document(row, files, where, part)
+        document = records.document(row, files, where, part)
         cell = records.named(row, files.labels_field, "labels_field", where)
         cell = rows.named(files.labels_field, cell)
         labels = labels_in(cell, files.label_map, files.label_separator, where)
-        out.append(records.with_annotations(found, tuple(labels), ()))
+        out.append(records.with_annotations(document, tuple(labels), ()))
     return out
 
 
@@ -96,9 +96,9 @@ def _tagged(rows: Rows, files: GoldFiles, part: parts.Part) -> list[Document]:
         text, offsets = joined(row[TOKENS])
         spans, _ = spans_of(tags, ends_marked)
         where = f"{files.path}, row {number}"
-        found = records.document(row | {files.text_field: text}, files, where, part)
+        document = records.document(row | {files.text_field: text}, files, where, part)
         mentions = tuple(Mention(offsets[a][0], offsets[b - 1][1], kind) for a, b, kind in spans)
-        out.append(records.with_annotations(found, (), mentions))
+        out.append(records.with_annotations(document, (), mentions))
     return out
 
 
@@ -124,10 +124,10 @@ def _kb(rows: Rows, files: GoldFiles, part: parts.Part) -> list[Document]:
 
 
 def _links(row: Mapping[str, Any]) -> list[Link]:
-    given = row.get("relations")
+    relations = row.get("relations")
     return [
         Link(str(one["type"] or UNNAMED), str(one["arg1_id"]), str(one["arg2_id"]))
-        for one in ([] if given is None else given)
+        for one in ([] if relations is None else relations)
     ]
 
 

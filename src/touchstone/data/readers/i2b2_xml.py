@@ -112,21 +112,23 @@ def _note(
     links: list[Link] = []
     tags = root.find("TAGS")
     for tag in [] if tags is None else list(tags):
-        given = dict(tag.attrib)
-        places = _places(given, f"{path}, tag {quoted(tag.tag)} {quoted(given.get('id', ''))}")
-        ends = [given.get(f"{end}ID", given.get(f"{end}Id")) for end in ("from", "to")]
+        attributes = dict(tag.attrib)
+        places = _places(
+            attributes, f"{path}, tag {quoted(tag.tag)} {quoted(attributes.get('id', ''))}"
+        )
+        ends = [attributes.get(f"{end}ID", attributes.get(f"{end}Id")) for end in ("from", "to")]
         if ends[0] is not None:
             counted["links"] += 1
             links.append(Link(tag.tag, str(ends[0]), str(ends[1])))
         elif places:
             others = tuple(
                 f"{name}={value}"
-                for name, value in sorted(given.items())
+                for name, value in sorted(attributes.items())
                 if name not in PLACE and value
             )
-            marks.append(Annotation(places, tag.tag, others, (given.get("id", ""),)))
+            marks.append(Annotation(places, tag.tag, others, (attributes.get("id", ""),)))
         else:
-            labels += _of_note(tag.tag, given)
+            labels += _of_note(tag.tag, attributes)
     return text, tuple(labels), marks, links
 
 

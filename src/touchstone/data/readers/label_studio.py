@@ -74,8 +74,8 @@ def _votes(part: parts.Part, files: GoldFiles, counted: Counter[str]) -> Texts:
         key = str(task.get("id", number))
         index = numbers.setdefault(key, len(numbers))
         for annotator, final, results in said:
-            found = _results(results, where, files, counted)
-            drafts.append((index, annotator, final, document, found))
+            regions = _results(results, where, files, counted)
+            drafts.append((index, annotator, final, document, regions))
     places = mentions_of(
         [(document.where, document.text, marks) for *_, document, (_, marks, _) in drafts],
         path=part.path,
@@ -87,8 +87,8 @@ def _votes(part: parts.Part, files: GoldFiles, counted: Counter[str]) -> Texts:
         drafts, places, strict=True
     ):
         joined = relations_between(marks, mentions, links, document.where)
-        told = records.with_annotations(document, labels, mentions, joined)
-        texts[index].append(Vote(annotator, told, final))
+        vote = records.with_annotations(document, labels, mentions, joined)
+        texts[index].append(Vote(annotator, vote, final))
     return [votes for votes in texts if votes]
 
 
@@ -99,10 +99,10 @@ def _said(
     if "data" not in task:  # JSON-MIN: one object an annotation
         yield str(task.get("annotator", "")), False, _minimal(task)
         return
-    given = task.get("annotations", task.get("completions", []))
-    if not isinstance(given, list):
+    annotations = task.get("annotations", task.get("completions", []))
+    if not isinstance(annotations, list):
         raise UserError(f"{where}: annotations must be a list")
-    for one in given:
+    for one in annotations:
         if one.get("was_cancelled"):
             counted["skipped annotations"] += 1
             continue

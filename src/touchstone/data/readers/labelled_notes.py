@@ -59,12 +59,12 @@ def read(
             f"{KEY}labels (a TSV)"
         )
     notes, labels = find(gold.path, data_folder), find(gold.labels, data_folder)
-    found = _sentences(notes, gold)
-    given = read_labels(labels, [row["example_id"] for row in found], taxonomy)
+    sentences = _sentences(notes, gold)
+    label_lists = read_labels(labels, [row["example_id"] for row in sentences], taxonomy)
     origin = digest([digest_file(notes), digest_file(labels)])
     frame = examples(
-        {**row, "labels": given[row["example_id"]], "source": "gold", "origin": origin}
-        for row in found
+        {**row, "labels": label_lists[row["example_id"]], "source": "gold", "origin": origin}
+        for row in sentences
     )
     counted = {
         "notes": int(frame["doc_id"].nunique()),
@@ -181,16 +181,16 @@ def _sentences(path: Path, gold: GoldFiles) -> list[dict[str, Any]]:
     if gold.doc_field is None:
         raise UserError(f"{KEY}doc_field=null: label files name the note, so notes need an id")
     out: list[dict[str, Any]] = []
-    seen: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for line, record in rows(path):
         where: dict[str, Any] = {"path": path, "line": line}
         note = id_field(record, gold.doc_field, **where, key=KEY + "doc_field")
-        if note in seen:
+        if note in counts:
             raise UserError(
                 f"{path}, line {line}: note {quoted(note)} stands twice (first on line "
-                f"{seen[note]})"
+                f"{counts[note]})"
             )
-        seen[note] = line
+        counts[note] = line
         text = text_field(record, gold.text_field, **where, key=KEY + "text_field")
         patient = (
             id_field(record, gold.patient_field, **where, key=KEY + "patient_field")

@@ -191,16 +191,16 @@ def _filtered(
     """Yield the rows that pass the filters, block by block; without the text column where it is not
     needed."""
     pattern = keep_pattern(pool)
-    wanted = pa.array([category.strip().lower() for category in pool.categories], pa.string())
-    seen: set[str] = set()
+    categories = pa.array([category.strip().lower() for category in pool.categories], pa.string())
+    row_ids: set[str] = set()
     for batch in _blocks(
         path, [name for name in layout.names() if with_text or name != layout.text], label, shown
     ):
         kinds = pc.utf8_trim_whitespace(batch.column(layout.note_type))
         passed = ALL
-        if len(wanted):
-            seen.update(pc.unique(kinds).to_pylist())
-            passed = pc.is_in(pc.utf8_lower(kinds), wanted)
+        if len(categories):
+            row_ids.update(pc.unique(kinds).to_pylist())
+            passed = pc.is_in(pc.utf8_lower(kinds), categories)
         if layout.error:
             passed = pc.and_(passed, pc.invert(_in_error(batch.column(layout.error), path)))
         if passed is not ALL:
@@ -209,12 +209,12 @@ def _filtered(
             batch = batch.filter(_matches(batch.column(layout.text), pattern))
         if batch.num_rows:
             yield batch
-    possible = {kind.lower() for kind in seen.union(layout.kinds)}
+    possible = {kind.lower() for kind in row_ids.union(layout.kinds)}
     for category in pool.categories:
         if category.strip().lower() not in possible:
             raise UserError(
                 f"{path}, corpus.pool.categories: "
-                f"{no_such('category', category, map(quoted, seen))}"
+                f"{no_such('category', category, map(quoted, row_ids))}"
             )
 
 
@@ -244,18 +244,18 @@ def _matches(texts: pa.Array, pattern: re.Pattern[str]) -> pa.Array:
     if not SAME_IN_BOTH.fullmatch(text) or any(mark in text for mark in SPECIAL):
         return _searched(texts, pattern)
     try:
-        found = pc.match_substring_regex(texts, text, ignore_case=True)
+        matches = pc.match_substring_regex(texts, text, ignore_case=True)
     except pa.ArrowInvalid:
         return _searched(texts, pattern)
     odd = pc.match_substring_regex(texts, FOLDING)
     if not pc.any(odd).as_py():
-        return found
-    return pc.if_else(odd, _searched(texts, pattern), found)
+        return matches
+    return pc.if_else(odd, _searched(texts, pattern), matches)
 
 
 def _searched(texts: pa.Array, pattern: re.Pattern[str]) -> pa.Array:
-    found = patterns.searched(pattern, texts.to_pylist(), "corpus.pool.keep")
-    return pa.array(found, pa.bool_())
+    matches = patterns.searched(pattern, texts.to_pylist(), "corpus.pool.keep")
+    return pa.array(matches, pa.bool_())
 
 
 def _once(frames: Iterator[pd.DataFrame], path: Path) -> Iterator[pd.DataFrame]:
@@ -266,14 +266,14 @@ def _once(frames: Iterator[pd.DataFrame], path: Path) -> Iterator[pd.DataFrame]:
     UserError
         If an id stands for two notes.
     """
-    seen: dict[str, bytes] = {}
+    digests: dict[str, bytes] = {}
     repeated, clash = 0, ""
     for frame in frames:
         new = []
         for note, text in zip(frame["note_id"], frame["text"], strict=True):
             mark = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-            new.append(note not in seen)
-            if seen.setdefault(note, mark) != mark:
+            new.append(note not in digests)
+            if digests.setdefault(note, mark) != mark:
                 clash = clash or note
         repeated += len(new) - sum(new)
         if any(new):

@@ -75,15 +75,15 @@ def keep_pattern(pool: PoolFiles) -> re.Pattern[str] | None:
 
 def _kept(path: Path, pool: PoolFiles) -> Iterator[tuple[str, str, str, str]]:
     pattern = keep_pattern(pool)
-    seen: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for line, record in rows(path):
         note = id_field(record, pool.id_field, path=path, line=line, key=KEY + "id_field")
-        if note in seen:
+        if note in counts:
             raise UserError(
                 f"{path}, line {line}: note {quoted(note)} stands twice (first on line "
-                f"{seen[note]}); {KEY}id_field must name unique ids"
+                f"{counts[note]}); {KEY}id_field must name unique ids"
             )
-        seen[note] = line
+        counts[note] = line
         text = text_field(record, pool.text_field, path=path, line=line, key=KEY + "text_field")
         patient = (
             id_field(record, pool.patient_field, path=path, line=line, key=KEY + "patient_field")

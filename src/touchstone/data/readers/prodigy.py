@@ -42,7 +42,7 @@ def read_annotators(files: GoldFiles, data_folder: str | Path | None) -> pd.Data
 
 
 def _votes(part: parts.Part, files: GoldFiles, counted: Counter[str]) -> list[list[Vote]]:
-    told: dict[tuple[str, str], tuple[Document, list[str], list[Annotation], list[Link]]] = {}
+    votes: dict[tuple[str, str], tuple[Document, list[str], list[Annotation], list[Link]]] = {}
     for line, task in rows(part.path):
         where = f"{part.path}, line {line}"
         answer = task.get("answer", "accept")
@@ -53,24 +53,26 @@ def _votes(part: parts.Part, files: GoldFiles, counted: Counter[str]) -> list[li
             continue
         text = str(task.get("_input_hash", f"line {line}"))
         who = next((str(task[name]) for name in WHO if task.get(name)), "")
-        found = records.document(task, files, where, part)
-        if (text, who) in told and told[text, who][0].text != found.text:
+        document = records.document(task, files, where, part)
+        if (text, who) in votes and votes[text, who][0].text != document.text:
             text = f"line {line}"  # one hash, two texts: made by another tool
-        _, labels, marks, links = told.setdefault((text, who), (found, [], [], []))
+        _, labels, marks, links = votes.setdefault((text, who), (document, [], [], []))
         if answer == "accept":
             links += _links(task, where)
             labels += _labels(task, where)
             marks += _marks(task, where)
-    drafts = list(told.items())
+    drafts = list(votes.items())
     placed = mentions_of(
-        [(found.where, found.text, marks) for _, (found, _, marks, _) in drafts],
+        [(document.where, document.text, marks) for _, (document, _, marks, _) in drafts],
         path=part.path,
         given=files.offsets,
     )
     texts: dict[str, list[Vote]] = {}
-    for ((text, who), (found, labels, marks, links)), mentions in zip(drafts, placed, strict=True):
-        joined = relations_between(marks, mentions, links, found.where, known=False)
-        said = records.with_annotations(found, tuple(dict.fromkeys(labels)), mentions, joined)
+    for ((text, who), (document, labels, marks, links)), mentions in zip(
+        drafts, placed, strict=True
+    ):
+        joined = relations_between(marks, mentions, links, document.where, known=False)
+        said = records.with_annotations(document, tuple(dict.fromkeys(labels)), mentions, joined)
         texts.setdefault(text, []).append(Vote(who, said))
     return list(texts.values())
 

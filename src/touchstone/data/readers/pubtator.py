@@ -56,10 +56,10 @@ def read(
     documents: list[Document] = []
     counted: Counter[str] = Counter()
     for part in parts.parts_of(files, data_folder):
-        found = _abstracts(part.path, counted)
+        abstracts = _abstracts(part.path, counted)
         texts = [
             (name, "\n".join(one.texts[key] for key in "ta" if key in one.texts), one.marks)
-            for name, one in found.items()
+            for name, one in abstracts.items()
         ]
         placed = mentions_of(texts, path=part.path, given=files.offsets)
         for (name, text, _), mentions in zip(texts, placed, strict=True):
@@ -72,7 +72,11 @@ def read(
                     origin=part.origin,
                     where=str(part.path),
                     relations=relations_between(
-                        found[name].marks, mentions, found[name].links, str(part.path), known=False
+                        abstracts[name].marks,
+                        mentions,
+                        abstracts[name].links,
+                        str(part.path),
+                        known=False,
                     ),
                 )
             )
@@ -81,7 +85,7 @@ def read(
 
 
 def _abstracts(path: Path, counted: Counter[str]) -> dict[str, Abstract]:
-    found: dict[str, Abstract] = {}
+    abstracts: dict[str, Abstract] = {}
     with opened(path) as handle:
         for number, line in enumerate(handle, start=1):
             line = line.rstrip("\r\n")
@@ -90,25 +94,25 @@ def _abstracts(path: Path, counted: Counter[str]) -> dict[str, Abstract]:
                 continue
             if match := TEXT.fullmatch(line):
                 name, key, text = match.groups()
-                one = found.setdefault(name, Abstract())
+                one = abstracts.setdefault(name, Abstract())
                 if key in one.texts:
                     raise UserError(f"{where}: document {quoted(name)} has this part twice")
                 one.texts[key] = text
                 continue
             cells = line.split("\t")
-            if cells[0] not in found or len(cells) < 4:
+            if cells[0] not in abstracts or len(cells) < 4:
                 raise UserError(
                     f"{where}: not PubTator; PMID|t|TITLE, PMID|a|ABSTRACT, or PMID, start, end, "
                     "mention and type between tabs after them"
                 )
             if not (cells[1].isdigit() and cells[2].isdigit()):
                 counted["relations"] += 1
-                found[cells[0]].links.append(Link(cells[1], cells[2], cells[3]))
+                abstracts[cells[0]].links.append(Link(cells[1], cells[2], cells[3]))
                 continue
             if len(cells) < 5:
                 raise UserError(f"{where}: an annotation needs start, end, mention and type")
             place = (int(cells[1]), int(cells[2]), cells[3])
             concepts = SEVERAL.split(cells[5]) if len(cells) > 5 else []
             names = tuple(one.strip() for one in concepts if one.strip())
-            found[cells[0]].marks.append(Annotation((place,), cells[4], (), names))
-    return found
+            abstracts[cells[0]].marks.append(Annotation((place,), cells[4], (), names))
+    return abstracts

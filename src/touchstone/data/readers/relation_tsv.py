@@ -75,14 +75,14 @@ def read(
     counted: dict[str, Any] = {}
     for split, name in parts.items():
         if name:
-            found = _read_part(
+            pairs = _read_part(
                 fold_file(name, gold.fold, data_folder), split, taxonomy.ids[0], gold.docs_of or 1
             )
-            rows += found
+            rows += pairs
             counted[split or "all"] = {
-                "sentences": len(found),
-                "related": sum(bool(row["labels"]) for row in found),
-                "not_two_marks": sum(len(MARK.findall(row["text"])) != 2 for row in found),
+                "sentences": len(pairs),
+                "related": sum(bool(row["labels"]) for row in pairs),
+                "not_two_marks": sum(len(MARK.findall(row["text"])) != 2 for row in pairs),
             }
     return examples(rows), counted
 

@@ -105,11 +105,11 @@ def _layer(cas: Any, options: Mapping[str, Any], path: Path) -> tuple[str, str]:
     present = sorted({one.type.name for one in cas.select_all() if hasattr(one, "begin")})
     custom = [name for name in present if not name.startswith(UIMA)]
     known = sorted(kind.name for kind in cas.typesystem.get_types())
-    wanted = options.get("layer")
-    if wanted is None:
+    layer = options.get("layer")
+    if layer is None:
         fitting = [ENTITY] if ENTITY in present or not custom and ENTITY in known else custom
     else:
-        fitting = [n for n in known if n == wanted or n.rpartition(".")[2] == wanted]
+        fitting = [n for n in known if n == layer or n.rpartition(".")[2] == layer]
     if len(fitting) != 1:
         choices = ", ".join(present) or "none"
         raise UserError(
@@ -142,5 +142,5 @@ def _mention(one: Any, feature: str, text: str, path: Path) -> Mention:
 def _sentences(cas: Any, text: str) -> tuple[tuple[int, int], ...] | None:
     if not cas.typesystem.contains_type(SENTENCE):
         return None
-    found = [(one.begin, one.end) for one in cas.select(SENTENCE)]
-    return tuple((a, b) for a, b in found if text[a:b].strip()) or None
+    sentences = [(one.begin, one.end) for one in cas.select(SENTENCE)]
+    return tuple((a, b) for a, b in sentences if text[a:b].strip()) or None

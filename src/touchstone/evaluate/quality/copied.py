@@ -30,14 +30,14 @@ def longest_copied(texts: Sequence[str], references: Sequence[str]) -> np.ndarra
     -------
     int array of shape (n_texts,); 0 where no run reaches `SEED` words.
     """
-    wanted = {
+    grams = {
         gram for text in texts for gram in ngrams(words(text), SEED)
     }  # keeps the index small over a large pool
     tokens = [words(reference) for reference in references]
     index: dict[tuple[str, ...], list[tuple[int, int]]] = {}
     for number, reference in enumerate(tokens):
         for start, gram in enumerate(ngrams(reference, SEED)):
-            if gram in wanted:
+            if gram in grams:
                 index.setdefault(gram, []).append((number, start))
     return np.array([_longest(words(text), tokens, index) for text in texts], dtype=int)
 

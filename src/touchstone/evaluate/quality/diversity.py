@@ -41,9 +41,9 @@ def distinct_n(texts: Sequence[str], n: int) -> float:
 def novel_ngrams(texts: Sequence[str], reference: Sequence[str], n: int) -> float:
     """Return the share of the different n-grams of `texts` that `reference` does not have; NaN
     without n-grams."""
-    found = {gram for text in texts for gram in ngrams(words(text), n)}
+    grams = {gram for text in texts for gram in ngrams(words(text), n)}
     known = {gram for text in reference for gram in ngrams(words(text), n)}
-    return len(found - known) / len(found) if found else np.nan
+    return len(grams - known) / len(grams) if grams else np.nan
 
 
 def vocabulary_overlap(texts: Sequence[str], reference: Sequence[str]) -> float:

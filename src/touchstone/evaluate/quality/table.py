@@ -289,19 +289,19 @@ def _label_errors(
     groups = frame["patient_id"].to_numpy()
     scopes = [*precedence, NONE]
     judged = [scope for scope in scopes if len(set(groups[primary == scope])) >= FOLDS]
-    kept = np.isin(primary, judged)
+    rows = np.isin(primary, judged)
     wrong, note = np.zeros(len(frame), dtype=bool), ""
     if len(judged) < 2:
         note = f"fewer than two labels in {FOLDS} documents or more"
     else:
         try:
             texts = frame["text"].to_numpy()
-            wrong[kept] = label_errors(
-                texts[kept].tolist(), primary[kept].tolist(), groups[kept].tolist(), seed=seed
+            wrong[rows] = label_errors(
+                texts[rows].tolist(), primary[rows].tolist(), groups[rows].tolist(), seed=seed
             )
         except UserError as error:
             note = str(error)
-    yield ALL, "label_error_rate", np.nan if note else _mean(wrong[kept]), note
+    yield ALL, "label_error_rate", np.nan if note else _mean(wrong[rows]), note
     for scope in scopes:
         if scope in judged or note:
             yield (
@@ -328,8 +328,8 @@ def _truth(
         return
     assert truth is not None  # something is known
     true = indicators([truth[frame["example_id"].iloc[i]] for i in known], categories)
-    given = indicators([sorted(labels[i]) for i in known], categories)
-    table = score_table(from_indicators(true, given, ["all"] * len(known), categories))
+    labels_ = indicators([sorted(labels[i]) for i in known], categories)
+    table = score_table(from_indicators(true, labels_, ["all"] * len(known), categories))
     yield ALL, "true_n", float(len(known)), ""
     for row in table[table["scope"].isin(["micro", "category"])].itertuples(index=False):
         scope, measure = (
@@ -350,18 +350,18 @@ def _round_trip(
     scopes: dict[str, np.ndarray],
     second: Mapping[str, Sequence[str]] | None,
 ) -> Iterator[Row]:
-    asked = np.array(
+    rows = np.array(
         [second is not None and name in second for name in frame["example_id"]], dtype=bool
     )
-    if not asked.any():
+    if not rows.any():
         yield ALL, "round_trip_n", 0.0, "not labelled a second time"
         return
     again = [
         set(second[name]) if has and second is not None else set()
-        for name, has in zip(frame["example_id"], asked, strict=True)
+        for name, has in zip(frame["example_id"], rows, strict=True)
     ]
     for scope, mask in scopes.items():
-        chosen = np.flatnonzero(mask & asked)
+        chosen = np.flatnonzero(mask & rows)
         if scope == ALL:
             kept = np.array([labels[i] == again[i] for i in chosen])
             pair: list[list[Any]] = [
@@ -373,7 +373,7 @@ def _round_trip(
                 for side in (labels, again)
             )
             kept = np.array([repeated[i] for i in chosen])
-            pair = [[side[i] for i in np.flatnonzero(asked)] for side in (given, repeated)]
+            pair = [[side[i] for i in np.flatnonzero(rows)] for side in (given, repeated)]
         yield scope, "round_trip_n", float(len(chosen)), ""
         yield scope, "round_trip", _mean(kept), "" if len(chosen) else "no sentences"
         kappa = cohen_kappa(*pair)

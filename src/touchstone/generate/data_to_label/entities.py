@@ -85,10 +85,10 @@ def parse(request: Request, text: str, taxonomy: Taxonomy) -> dict[str, Marked]:
         reason quotes no sentence.
     """
     example_ids: Mapping[int, str] = request.context["example_ids"]
-    found: dict[str, Marked] = {}
+    mentions: dict[str, Marked] = {}
     for entry in entries_of(text):
         number = entry_id(entry, example_ids)
-        if example_ids[number] in found:
+        if example_ids[number] in mentions:
             raise ParseError(f"id {number} is answered twice; answer each number once")
         if not isinstance(entry.get("text"), str):
             raise ParseError(f'id {number}: "text" must be the sentence with its mentions marked')
@@ -104,14 +104,14 @@ def parse(request: Request, text: str, taxonomy: Taxonomy) -> dict[str, Marked]:
             )
         if entry.get("confidence") not in CONFIDENCES:
             raise ParseError(f'id {number}: "confidence" must be high, medium or low')
-        found[example_ids[number]] = Marked(tuple(spans), entry["confidence"])
-    missing = [number for number, example_id in example_ids.items() if example_id not in found]
+        mentions[example_ids[number]] = Marked(tuple(spans), entry["confidence"])
+    missing = [number for number, example_id in example_ids.items() if example_id not in mentions]
     if missing:
         raise ParseError(
             f"no answer for id {', '.join(map(str, missing))}; answer each of 1 to "
             f"{len(example_ids)}"
         )
-    return found
+    return mentions
 
 
 def silver(

@@ -299,10 +299,10 @@ def parse(request: Request, text: str, taxonomy: Taxonomy) -> list[dict[str, Any
         that stands unmarked elsewhere in the sentence; any mark in a negative.
     """
     numbers, category_id = request.context["numbers"], request.context["category"]
-    found: dict[int, dict[str, Any]] = {}
+    sentences: dict[int, dict[str, Any]] = {}
     for entry in entries_of(text):
         number = entry_id(entry, numbers)
-        if number in found:
+        if number in sentences:
             raise ParseError(f"id {number} is answered twice; write one sentence for each line")
         marked = one_line(entry.get("text"))
         try:
@@ -310,14 +310,14 @@ def parse(request: Request, text: str, taxonomy: Taxonomy) -> list[dict[str, Any
             _check(plain, spans, numbers[number].get("names", ()), category_id, taxonomy)
         except ParseError as error:
             raise ParseError(f"id {number}: {error}") from None
-        found[number] = {"number": number, "text": plain, "spans": spans}
-    missing = [number for number in numbers if number not in found]
+        sentences[number] = {"number": number, "text": plain, "spans": spans}
+    missing = [number for number in numbers if number not in sentences]
     if missing:
         raise ParseError(
             f"no sentence for line {', '.join(map(str, missing))}; write one for each of 1 to "
             f"{len(numbers)}"
         )
-    return [found[number] for number in numbers]
+    return [sentences[number] for number in numbers]
 
 
 def bronze(

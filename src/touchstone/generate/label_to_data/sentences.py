@@ -149,10 +149,10 @@ def parse(request: Request, text: str, taxonomy: Taxonomy) -> list[dict[str, Any
         (or not empty for negatives).
     """
     numbers, category_id = request.context["numbers"], request.context["category"]
-    found: dict[int, dict[str, Any]] = {}
+    sentences: dict[int, dict[str, Any]] = {}
     for entry in entries_of(text):
         number = entry_id(entry, numbers)
-        if number in found:
+        if number in sentences:
             raise ParseError(f"id {number} is answered twice; write one sentence for each line")
         sentence = one_line(entry.get("text"))
         if not WORDS[0] <= len(sentence.split()) <= WORDS[1]:
@@ -166,14 +166,14 @@ def parse(request: Request, text: str, taxonomy: Taxonomy) -> list[dict[str, Any
             )
         if category_id != NONE and category_id not in labels:
             raise ParseError(f'id {number}: "labels" must hold {category_id}, which was asked for')
-        found[number] = {"number": number, "text": sentence, "labels": list(labels)}
-    missing = [number for number in numbers if number not in found]
+        sentences[number] = {"number": number, "text": sentence, "labels": list(labels)}
+    missing = [number for number in numbers if number not in sentences]
     if missing:
         raise ParseError(
             f"no sentence for line {', '.join(map(str, missing))}; write one for each of 1 to "
             f"{len(numbers)}"
         )
-    return [found[number] for number in numbers]
+    return [sentences[number] for number in numbers]
 
 
 def bronze(

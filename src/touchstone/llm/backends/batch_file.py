@@ -44,7 +44,7 @@ def answer(asked: Mapping[str, Request], store: Store, llm: LLMConfig, progress:
     are left for them. A line that differs from an answer that was collected before is reported, and
     the old answer counts.
     """
-    folder, found = Path(llm.batch_dir), Obtained()
+    folder, obtained = Path(llm.batch_dir), Obtained()
     others: dict[str, tuple[str, str]] = {}
     for path in sorted(folder.glob("answers*.jsonl")):
         for number, raw in enumerate(_lines(path), start=1):
@@ -53,18 +53,18 @@ def answer(asked: Mapping[str, Request], store: Store, llm: LLMConfig, progress:
             if key is not None and key not in asked:
                 others[key] = (response.text, where)
             elif problem or key is None:
-                found.notes.append(f"{where}: {problem}")
-            elif found.responses.setdefault(key, response).text != response.text:
-                found.notes.append(
+                obtained.notes.append(f"{where}: {problem}")
+            elif obtained.responses.setdefault(key, response).text != response.text:
+                obtained.notes.append(
                     f"{where}: request {key[:12]} is answered twice, differently; the first "
                     "answer counts"
                 )
-    found.notes += _foreign(others, folder, store)
-    for key, response in found.responses.items():
+    obtained.notes += _foreign(others, folder, store)
+    for key, response in obtained.responses.items():
         request = asked[key]
         counts, known = budget.used_tokens(request, response)
         if not known:
-            found.uncounted.add(key)
+            obtained.uncounted.add(key)
         store.put(
             response,
             endpoint=llm.endpoint,
@@ -75,19 +75,19 @@ def answer(asked: Mapping[str, Request], store: Store, llm: LLMConfig, progress:
             tokens=counts,
             batch=True,
         )
-    found.new = set(found.responses)
-    return found
+    obtained.new = set(obtained.responses)
+    return obtained
 
 
 def all_answers(llm: LLMConfig, keys: set[str]) -> dict[str, list[Response]]:
     """Return every readable line of the answer files for some requests, in order."""
-    found: dict[str, list[Response]] = {}
+    answers: dict[str, list[Response]] = {}
     for path in sorted(Path(llm.batch_dir).glob("answers*.jsonl")) if keys else ():
         for raw in _lines(path):
             key, response, problem = _answer(raw, llm.max_answer_mb)
             if key in keys and key is not None and not problem:
-                found.setdefault(key, []).append(response)
-    return found
+                answers.setdefault(key, []).append(response)
+    return answers
 
 
 def export(
@@ -152,13 +152,13 @@ def line(
     structured: str = "json_schema",
 ) -> str:
     """Return a request as one line of an OpenAI-Batch input file; see `chat.body`."""
-    made = {
+    fields = {
         "custom_id": key,
         "method": "POST",
         "url": URL,
         "body": chat.body(request, model, structured, tokens_field),
     }
-    return json.dumps(made, ensure_ascii=False)
+    return json.dumps(fields, ensure_ascii=False)
 
 
 def parts(lines: Mapping[str, str], max_requests: int, max_mb: int) -> Iterator[dict[str, str]]:
@@ -245,18 +245,18 @@ def _shelve(folder: Path, store: Store) -> None:
 def _foreign(others: Mapping[str, tuple[str, str]], folder: Path, store: Store) -> list[str]:
     """Say which answers nothing here asked for, and which contradict one that was collected
     before."""
-    kept = store.get(
+    responses = store.get(
         key for key in others if len(key) == 64 and not set(key) - set("0123456789abcdef")
     )
-    exported = _exported_keys(folder) if others.keys() - kept.keys() else set()
+    exported = _exported_keys(folder) if others.keys() - responses.keys() else set()
     notes = []
     for key, (text, where) in others.items():
-        if key in kept and text and kept[key].text != text:
+        if key in responses and text and responses[key].text != text:
             notes.append(
                 f"{where}: request {key[:12]} was answered differently before; the answer in the "
                 "store counts"
             )
-        elif key not in kept and key not in exported:
+        elif key not in responses and key not in exported:
             notes.append(f"{where}: foreign answer {key[:12]!r}, no request here asked for it")
     return notes
 
@@ -277,9 +277,9 @@ def _held(path: Path, pending: Mapping[str, Request]) -> set[str]:
     """Return the keys of `pending` that a request file holds."""
     stat = path.stat()
     known = _index(path, stat.st_mtime_ns, stat.st_size)
-    wanted = list(pending)
-    numbers = np.array([int(key[:16], 16) for key in wanted], dtype=np.uint64)
-    return {wanted[at] for at in np.flatnonzero(np.isin(numbers, known))}
+    keys = list(pending)
+    numbers = np.array([int(key[:16], 16) for key in keys], dtype=np.uint64)
+    return {keys[at] for at in np.flatnonzero(np.isin(numbers, known))}
 
 
 @lru_cache(maxsize=4096)

@@ -47,10 +47,10 @@ def answer(asked: Mapping[str, Request], store: Store, llm: LLMConfig, progress:
     anything starts."""
     api_key(llm), headers(llm)
     sender = Sender(llm, store)
-    found = run(asked, sender.send, store, llm, progress, sender.close)
-    found.tries = sender.sent
-    found.notes += sender.notes
-    return found
+    obtained = run(asked, sender.send, store, llm, progress, sender.close)
+    obtained.tries = sender.sent
+    obtained.notes += sender.notes
+    return obtained
 
 
 class Sender:

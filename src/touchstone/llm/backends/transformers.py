@@ -151,11 +151,11 @@ def load(name: str, dtype: str, device: str, trust_remote_code: bool) -> Model:
         )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    given = model.generation_config.eos_token_id
+    tokens = model.generation_config.eos_token_id
     ends = (
-        given
-        if isinstance(given, list)
-        else [given if given is not None else tokenizer.eos_token_id]
+        tokens
+        if isinstance(tokens, list)
+        else [tokens if tokens is not None else tokenizer.eos_token_id]
     )
     if ends == [None]:
         raise UserError(
@@ -288,7 +288,7 @@ def _generate(
         {"input_ids": [item.ids for item in batch]}, padding_side="left", return_tensors="pt"
     ).to(model.device)
     with torch.inference_mode():
-        made = model.model.generate(
+        tokens = model.model.generate(
             **inputs,
             max_new_tokens=max(item.limit for item in batch),
             do_sample=False,
@@ -301,7 +301,7 @@ def _generate(
     width = inputs["input_ids"].shape[1]
     return [
         (item, _response(model, item, ids[width:].tolist(), llm.model, seconds))
-        for item, ids in zip(batch, made, strict=True)
+        for item, ids in zip(batch, tokens, strict=True)
     ]
 
 

@@ -46,11 +46,11 @@ def positions(
         axes[:2][np.arange(2), np.abs(axes[:2]).argmax(axis=1)]
     )  # a component's sign is arbitrary
     share = (values[:2] ** 2).sum() / (values**2).sum()
-    told = (
+    caption = (
         f"first two principal components of {method}; {100 * share:.0f} % of the variance; at "
         f"most {SAMPLE} sentences of each source"
     )
-    return pd.DataFrame({"source": sources, "x": plane[:, 0], "y": plane[:, 1]}), told
+    return pd.DataFrame({"source": sources, "x": plane[:, 0], "y": plane[:, 1]}), caption
 
 
 def _vectors(texts: list[str], encoder: str) -> tuple[np.ndarray, str]:

@@ -88,6 +88,6 @@ def _panel(rows: Sequence[Mapping[str, Any]], left: float, top: float) -> list[s
             f'stroke="{MARK}" stroke-width="2"/>'
         )
         parts.append(f'<circle cx="{x(row["value"]):.1f}" cy="{y}" r="4" fill="{MARK}"/>')
-        told = f"{row['value']:.3f} {row['mark']}"
-        parts.append(f'<text x="{left + PLOT + 12:.1f}" y="{y + 4:.1f}">{told}</text>')
+        label = f"{row['value']:.3f} {row['mark']}"
+        parts.append(f'<text x="{left + PLOT + 12:.1f}" y="{y + 4:.1f}">{label}</text>')
     return parts

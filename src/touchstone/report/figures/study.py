@@ -63,13 +63,13 @@ def of_scores(grid: Grid, scores: pd.DataFrame) -> Iterator[Drawing]:
     )
     panels = score_panels(grid, scores)
     yield _drawing("scores", told, figures.score_figure, panels, told=_scores_told(panels))
-    if found := curve_figure(grid, scores):
+    if figure := curve_figure(grid, scores):
         yield _drawing(
             "curves",
             "Learning curves over gold size; bands are 95 % intervals over the test set.",
             figures.curve_figure,
-            *found,
-            told=_curves_told(found[0]),
+            *figure,
+            told=_curves_told(figure[0]),
         )
     for task, kind in tasks_of(grid.cells).items():
         if kind in ("multiclass", "multilabel") and (gain := gain_figure(grid, scores, task)):
@@ -121,8 +121,8 @@ def of_data(
         categories,
     )
     if len(frames) > 1:
-        told = "Gold, silver and bronze sentences on one plane; the grey is all other sources."
-        yield _drawing("map", told, figures.map_figure, *positions(frames, encoder))
+        caption = "Gold, silver and bronze sentences on one plane; the grey is all other sources."
+        yield _drawing("map", caption, figures.map_figure, *positions(frames, encoder))
     if panels := quality_panels(quality):
         yield _drawing(
             "quality",

@@ -62,8 +62,8 @@ def _heads(table: Table) -> list[str]:
 def _ordered(table: Table, names: list[str]) -> list[str]:
     titles = [f"{column.group} {column.title}".strip() for column in table.columns]
     more = ("", " low", " high", " change", " change low", " change high", " star")
-    wanted = dict.fromkeys(f"{title}{end}" for title in titles for end in more)
-    return [name for name in wanted if name in names]
+    order = dict.fromkeys(f"{title}{end}" for title in titles for end in more)
+    return [name for name in order if name in names]
 
 
 def csv(table: Table) -> pd.DataFrame:

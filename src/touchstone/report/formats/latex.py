@@ -160,8 +160,8 @@ def _long(table: Table) -> str:
 
 def _caption(table: Table) -> str:
     label = table.name.replace("_", "-")
-    told = rf"\caption{{\textbf{{{escape(table.title)}.}} {escape(table.caption)}}}"
-    return rf"{told}\label{{tab:{label}}}"
+    caption = rf"\caption{{\textbf{{{escape(table.title)}.}} {escape(table.caption)}}}"
+    return rf"{caption}\label{{tab:{label}}}"
 
 
 def _notes(table: Table) -> str:

@@ -169,10 +169,10 @@ def notes(grid: Grid, scores: pd.DataFrame) -> list[str]:
     if len(sizes) > 1 and any("gold" not in cell.sources for cell in grid.cells):
         lines.append("Rows without gold are compared with the most gold.")
     for cell in grid.cells:
-        asked = cell.config["task"].get("llm_test_sentences")
-        if cell.axes["mixture"] == "zero_shot" and asked:
+        n_asked = cell.config["task"].get("llm_test_sentences")
+        if cell.axes["mixture"] == "zero_shot" and n_asked:
             lines.append(
-                f"{cell.axes['task']}, zero_shot: a seeded sample of {asked:,} test sentences, "
+                f"{cell.axes['task']}, zero_shot: a seeded sample of {n_asked:,} test sentences, "
                 "compared with gold on the same ones."
             )
     lines += _read_from_files(grid)
@@ -258,11 +258,11 @@ def _near_threshold(row: Mapping[Hashable, Any]) -> bool:
 
 def missing_notes(grid: Grid) -> list[str]:
     """Return a line for each reason for which cells are missing, naming the cells."""
-    told = []
+    lines = []
     for reason, rows in grid.missing.groupby("reason", sort=False):
         cells = ", ".join(f"{row.mixture} of {row.task}" for row in rows.itertuples(index=False))
-        told.append(f"Missing: {cells}. {reason}")
-    return told
+        lines.append(f"Missing: {cells}. {reason}")
+    return lines
 
 
 def rows_of(scores: pd.DataFrame, score: Score) -> pd.DataFrame:
@@ -303,16 +303,16 @@ def row_name(cell: Cell, grid: Grid) -> str:
 
 def tasks_of(cells: Iterable[Cell]) -> dict[str, str]:
     """Return task -> kind; binary tasks first, as in the papers."""
-    found = {cell.axes["task"]: cell.kind for cell in cells}
-    return dict(sorted(found.items(), key=lambda item: (item[1] != "binary", item[0])))
+    kinds = {cell.axes["task"]: cell.kind for cell in cells}
+    return dict(sorted(kinds.items(), key=lambda item: (item[1] != "binary", item[0])))
 
 
 def grouped(items: Iterable[T], key: Callable[[T], Any]) -> dict[Any, list[T]]:
     """Return items by key, both in order of appearance."""
-    found: dict[Any, list[T]] = {}
+    groups: dict[Any, list[T]] = {}
     for item in items:
-        found.setdefault(key(item), []).append(item)
-    return found
+        groups.setdefault(key(item), []).append(item)
+    return groups
 
 
 def _range(low: float, high: float) -> str:

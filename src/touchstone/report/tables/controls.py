@@ -68,14 +68,14 @@ def control_table(grid: Grid, n_resamples: int = N_RESAMPLES) -> Table | None:
                 )
     if not rows:
         return None
-    told = (
+    text = (
         "Each mixture against the control that shares its size (repeated or augmented gold), its "
         "balance (oversampled gold) or its text (shuffled labels); p is not corrected."
     )
     return Table(
         f"{grid.study}_controls",
         "Mixtures against their controls",
-        told,
+        text,
         ("Task", "Mixture", "Control"),
         columns,
         tuple(rows),

@@ -109,15 +109,15 @@ def _named_apart(curves: list[Curve]) -> list[Curve]:
 def curve_table(grid: Grid, scores: pd.DataFrame) -> Table:
     """Return the main score over gold size: one row a size, one column a mixture, each tested
     against gold of the same size."""
-    found = curves(grid)
-    labels = list(dict.fromkeys(label for curve in found for label in curve.mixtures))
+    curves_ = curves(grid)
+    labels = list(dict.fromkeys(label for curve in curves_ for label in curve.mixtures))
     columns = (
         Column("n_gold", "gold sentences"),
         Column("gold", "gold", "", "interval"),
         *(Column(m, m, "", "interval") for m in labels),
     )
     rows = []
-    for curve in found:
+    for curve in curves_:
         score = main_score(curve.kind)
         for n, cell in curve.gold.items():
             entries = {"n_gold": count(n, cell.run_id), "gold": entry_of(scores, cell, score)}
@@ -132,13 +132,13 @@ def curve_table(grid: Grid, scores: pd.DataFrame) -> Table:
                 rows.append(
                     Row((curve.name, "none"), {label: entry_of(scores, without, score)}, curve.name)
                 )
-    titles = {curve.kind: main_score(curve.kind).title for curve in found}
-    told = f"{', '.join(dict.fromkeys(titles.values()))} on the test set. {caption(grid)}"
+    titles = {curve.kind: main_score(curve.kind).title for curve in curves_}
+    text = f"{', '.join(dict.fromkeys(titles.values()))} on the test set. {caption(grid)}"
     heads = ("Curve", "Gold allowed")
     return Table(
         f"{grid.study}_curve",
         "Learning curve over gold size",
-        told,
+        text,
         heads,
         columns,
         tuple(rows),
@@ -177,7 +177,7 @@ def equivalent_table(grid: Grid, scores: pd.DataFrame, found: Sequence[Worth]) -
         } | worth.entries(one)
         labels = (one.curve, one.mixture, cell.axes["gold"] or "none")
         rows.append(Row(labels, entries, f"{one.curve} {one.mixture}"))
-    told = (
+    text = (
         "Gold-equivalent: the smallest number of gold sentences at which the curve of gold alone, "
         "made monotone and linear in the logarithm "
         "of the size between the sizes measured, reaches the mixture's score. In parentheses the "
@@ -187,14 +187,14 @@ def equivalent_table(grid: Grid, scores: pd.DataFrame, found: Sequence[Worth]) -
         "It covers the choice of the test set, not the draw of training patients."
     )
     if more := worth.columns(list(found)):
-        told += (
+        text += (
             " Hours are those of an annotator for the gold sentences beyond its own, at the "
             f"{worth.MINUTES} of the run. The LLM's price is that of when the data set was made."
         )
     return Table(
         f"{grid.study}_equivalents",
         "How much gold a mixture is worth",
-        told,
+        text,
         ("Curve", "Mixture", "Gold allowed"),
         (*columns, *more),
         tuple(rows),

@@ -157,13 +157,13 @@ def statistics_table(grid: Grid, made: list[Made]) -> Table:
     ]
     columns = tuple(Column(name, name, group) for group, name, _, _ in parts)
     corpus = cell.config["corpus"]
-    told = (
+    text = (
         f"Sentences of {corpus['name']} (licence {corpus['license']}, {corpus['access']}) and of "
         "the generated data before any was dropped. "
         "Training gold is what the cells were allowed to use. Below the rule: sentences with each "
         "category; some have several."
     )
-    return Table(f"{grid.study}_data", "Data", told, ("",), columns, tuple(rows))
+    return Table(f"{grid.study}_data", "Data", text, ("",), columns, tuple(rows))
 
 
 def composition_table(grid: Grid) -> Table:
@@ -184,7 +184,7 @@ def composition_table(grid: Grid) -> Table:
         for name in counted
         if any(row.entries[name].value for row in rows.values()) or name == "used"
     )
-    told = (
+    text = (
         "Sentences available from each source, dropped for each reason, and used (first seed). "
         "filtered: refused by the mixture's filter; "
         "leakage: too close to a test sentence; not sampled: beyond the count or ratio asked for; "
@@ -194,7 +194,7 @@ def composition_table(grid: Grid) -> Table:
     return Table(
         f"{grid.study}_composition",
         "What went into the mixtures",
-        told,
+        text,
         heads,
         shown,
         tuple(rows.values()),
@@ -219,7 +219,7 @@ def quality_table(grid: Grid, table: pd.DataFrame) -> Table:
         f"{', '.join(TITLES.get(m, m) for m in dict.fromkeys(rows_['measure']))}: {note}"
         for note, rows_ in unsaid.groupby("note", sort=False)
     ]
-    told = (
+    text = (
         "Generated data against the training gold, all categories together; the column gold is "
         "what gold itself has, to read the others against."
     )
@@ -227,7 +227,7 @@ def quality_table(grid: Grid, table: pd.DataFrame) -> Table:
     return Table(
         f"{grid.study}_quality",
         "Quality of the generated data",
-        told,
+        text,
         ("", "Measure"),
         columns,
         tuple(rows),
@@ -251,19 +251,19 @@ def quality_by_category(grid: Grid, table: pd.DataFrame) -> Table:
     ]
     rows = []
     for category in (*known.ids, NONE):
-        found = ours[(ours["category"] == category) & ours["measure"].isin(shown)].to_dict(
+        rows_ = ours[(ours["category"] == category) & ours["measure"].isin(shown)].to_dict(
             "records"
         )
-        entries = {f"{row['name']}/{row['measure']}": _entry(row) for row in found}
+        entries = {f"{row['name']}/{row['measure']}": _entry(row) for row in rows_}
         rows.append(Row((known[category].name if category != NONE else NONE,), entries))
-    told = (
+    text = (
         "Each source against the training gold of the same category. A dash: too few sentences "
         "to say."
     )
     return Table(
         f"{grid.study}_quality_categories",
         "Quality by category",
-        told,
+        text,
         ("Category",),
         tuple(columns),
         tuple(rows),
@@ -285,15 +285,15 @@ def agreement_table(grid: Grid) -> tuple[Table | None, str]:
         patient_of = dict(zip(gold["doc_id"], gold["patient_id"], strict=True))
     except UserError as error:
         return None, f"the annotator files are out of reach: {error}"
-    given = {str(name): frame[name].tolist() for name in frame.columns}
-    found = agreement(given, known.ids)
+    labels = {str(name): frame[name].tolist() for name in frame.columns}
+    measures = agreement(labels, known.ids)
     documents = [str(name).rpartition("/")[0] for name in frame.index]
     unit = [patient_of.get(one, one) for one in documents]
     rows = []
-    for category in found["category"].unique():
-        ours = found[found["category"] == category].set_index("measure")
+    for category in measures["category"].unique():
+        ours = measures[measures["category"] == category].set_index("measure")
         entries = {measure: Entry(float(ours.loc[measure, "value"])) for measure in AGREEMENT}
-        low, high = _kappa_interval(given, category, known.ids, unit)
+        low, high = _kappa_interval(labels, category, known.ids, unit)
         entries["cohen_kappa"] = Entry(float(ours.loc["cohen_kappa", "value"]), low, high)
         entries["n"] = count(float(ours["n"].max()))
         title = (
@@ -306,8 +306,8 @@ def agreement_table(grid: Grid) -> tuple[Table | None, str]:
         *(Column(key, title, "", "interval") for key, title in AGREEMENT.items()),
         Column("n", "sentences"),
     )
-    told = (
-        f"Agreement of {len(given)} annotators of {config.corpus.name} before adjudication, "
+    text = (
+        f"Agreement of {len(labels)} annotators of {config.corpus.name} before adjudication, "
         "presence of each category. "
         "1 is perfect, 0 is chance. Brackets: 95 % intervals of Cohen's kappa over "
         f"{len(set(unit)):,} patients or documents."
@@ -315,7 +315,7 @@ def agreement_table(grid: Grid) -> tuple[Table | None, str]:
     return Table(
         f"{grid.study}_agreement",
         "Agreement of the annotators",
-        told,
+        text,
         ("Category",),
         columns,
         tuple(rows),

@@ -147,11 +147,11 @@ def measured(grid: Grid) -> pd.DataFrame:
     DataFrame with the columns of `evaluate.quality.COLUMNS` and name, run_id; gold's own rows have
     the name `gold`.
     """
-    made = generated(grid)
-    gold, cell, reason = training_gold(grid) if made else (pd.DataFrame(), None, "")
-    pool = [text for one in made if one.stage == "silver" for text in one.frame.get("text", [])]
+    sets = generated(grid)
+    gold, cell, reason = training_gold(grid) if sets else (pd.DataFrame(), None, "")
+    pool = [text for one in sets if one.stage == "silver" for text in one.frame.get("text", [])]
     parts = []
-    for one in made:
+    for one in sets:
         if why := one.reason or reason:
             row = {
                 "source": one.stage,
@@ -208,8 +208,8 @@ def configuration(cell: Cell) -> Config:
             )
         )
     except OmegaConfBaseException as error:
-        told = str(error).splitlines()[0]
-        raise UserError(f"run {cell.run_id} was logged by another version: {told}") from error
+        reason = str(error).splitlines()[0]
+        raise UserError(f"run {cell.run_id} was logged by another version: {reason}") from error
 
 
 def corpus_gold(config: Config) -> pd.DataFrame:
