@@ -1,5 +1,6 @@
 """Names from servers and files do nothing on a terminal, in a spreadsheet or in Markdown."""
 
+import ast
 import csv
 import io
 import json
@@ -7,10 +8,11 @@ import logging
 
 import openpyxl
 import pytest
+from grid import ROOT
 from rich.console import Console
 
 from touchstone import cli
-from touchstone.foreign_text import cell, cell_text, clean_log_lines, printable
+from touchstone.foreign_text import cell, cell_text, clean_log_lines, printable, tell
 from touchstone.llm import recording
 from touchstone.llm.protocol import Request
 from touchstone.report.formats import csv as csv_format
@@ -115,3 +117,16 @@ def test_a_recordings_names_are_one_printable_line(tmp_path):
     (tmp_path / "r.jsonl").write_text(json.dumps(line | {"fingerprint": ESCAPES}) + "\n")
     answer = recording.replay(str(tmp_path / "r.jsonl"), {"a" * 64: Request(())})["a" * 64]
     assert answer.model.isprintable() and answer.fingerprint.isprintable()
+
+
+def test_nothing_prints_but_tell(capsys):
+    """`tell` makes printable what it is given; a bare print would show a served model's escapes."""
+    tell("gpt\x1b[2J", "a\u202eb", sep="\t")
+    assert capsys.readouterr().out == "gpt\\x1b[2J\ta\\u202eb\n"
+    for path in (ROOT / "src" / "touchstone").rglob("*.py"):
+        calls = [
+            node.lineno
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
+        ]
+        assert len(calls) == (path.name == "foreign_text.py"), (path, calls)

@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 
 from touchstone.digest import canonical, digest, digest_file
 from touchstone.errors import UserError, no_such
+from touchstone.foreign_text import tell
 from touchstone.locks import claimed, is_held
 from touchstone.private import close_to_others, private_folder, private_umask, write_private
 
@@ -299,18 +300,18 @@ def _run_cli(arguments: Any) -> int:
             else f"the cache {folder} has no results"
         )
     if arguments.action == "prune":
-        print(f"removed {prune(folder, older_than_days=arguments.older_than, stage=stage)} results")
+        tell(f"removed {prune(folder, older_than_days=arguments.older_than, stage=stage)} results")
         return 0
     if arguments.action == "verify":
         wrong = verify(folder, stage)
         for entry, fault in wrong:
-            print(f"{entry.stage} {entry.digest}: {fault}")
-        print(f"{len(wrong)} damaged of {len(list(entries(folder, stage)))} results")
+            tell(f"{entry.stage} {entry.digest}: {fault}")
+        tell(f"{len(wrong)} damaged of {len(list(entries(folder, stage)))} results")
         return 1 if wrong else 0
     for entry in entries(folder, stage):
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
         size = f"{entry.size / 1e6:9.2f} MB"
-        print(f"{entry.stage:<12} {entry.digest} {size}  last used {used}")
+        tell(f"{entry.stage:<12} {entry.digest} {size}  last used {used}")
     return 0
 
 

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 from touchstone import __version__, commands, completion
 from touchstone.errors import no_such
-from touchstone.foreign_text import clean_log_lines, printable
+from touchstone.foreign_text import clean_log_lines, printable, tell
 
 COMPLETING = "_ARGCOMPLETE"  # set by the shell that asks what may follow
 
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "touchstone run"
     try:
         return _run(arguments)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        tell("interrupted", file=sys.stderr)
         return 130
     except Exception as error:  # noqa: BLE001 - the one place where errors are told
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "touchstone run"
             from touchstone.run.hydra_errors import explain  # brings Hydra
 
             text = re.sub(r"://[^/ @]+@", "://", explain(error))  # without user and password
-            print(f"error: {printable(text)}", file=sys.stderr)
+            tell(f"error: {printable(text)}", file=sys.stderr)
         return 1
 
 
@@ -138,7 +138,7 @@ def _run(arguments: Sequence[str]) -> int:
         for name, (_, text) in COMMANDS.items():
             subparsers.add_parser(name, help=text)
         if chosen and not chosen.startswith("-"):
-            print(f"error: {no_such('command', chosen, COMMANDS)}", file=sys.stderr)
+            tell(f"error: {no_such('command', chosen, COMMANDS)}", file=sys.stderr)
             return 2
         if not chosen:
             parser.print_help()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import Any
+from typing import Any, TextIO
 
 _FORMULA = re.compile(r"\s*[=+\-@]")
 _QUOTED = re.compile(r"'(?=\s*[=+\-@])")
@@ -32,6 +32,12 @@ def printable(text: str) -> str:
         c if c.isprintable() or c in "\n\t" or c.isspace() and ord(c) > 0x9F else ascii(c)[1:-1]
         for c in text
     )
+
+
+def tell(*values: Any, sep: str = " ", end: str = "\n", file: TextIO | None = None) -> None:
+    """Print what a person is told, printable: whatever a name or an answer in it holds. The one
+    place of the package that prints (a test looks)."""
+    print(sep.join(printable(str(value)) for value in values), end=end, file=file)
 
 
 def cell(value: Any) -> Any:

@@ -27,6 +27,7 @@ from touchstone.data.pairs import MARK
 from touchstone.data.people import knows_patients
 from touchstone.data.recognise import recognised
 from touchstone.errors import UserError
+from touchstone.foreign_text import tell
 from touchstone.schema import CategoryConfig, GoldFiles, TaxonomyConfig
 from touchstone.taxonomy import taxonomy_of
 
@@ -251,13 +252,13 @@ def _run(arguments: argparse.Namespace) -> int:
             raise UserError(f"{one}: KEY=VALUE with one of {', '.join(known)}")
         keys[name] = yaml.safe_load(value)
     found = inspect(arguments.file, **keys)
-    print("\n".join(described(found)))
+    tell("\n".join(described(found)))
     if arguments.save:
-        print(*saved(found, arguments.save, Path("conf")), sep="\n")
+        tell(*saved(found, arguments.save, Path("conf")), sep="\n")
     else:
         name = identifier(Path(arguments.file).stem)
-        print(f"\nconf/corpus/{name}.yaml (--save {name} writes it, with task and taxonomy):\n")
-        print(corpus_yaml(found, name), end="")
+        tell(f"\nconf/corpus/{name}.yaml (--save {name} writes it, with task and taxonomy):\n")
+        tell(corpus_yaml(found, name), end="")
     return 0
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from touchstone.errors import UserError, no_such
+from touchstone.foreign_text import tell
 from touchstone.llm.recording import export, export_stand_off, import_, shipped, verify
 from touchstone.llm.store import Store
 
@@ -79,9 +80,9 @@ def _run_export(arguments: argparse.Namespace) -> int:
                 f"nothing written to {arguments.file}: "
                 f"{note if left_out else _what_there_is(store, arguments)}"
             )
-    print(f"{written} answers written to {arguments.file}")
+    tell(f"{written} answers written to {arguments.file}")
     if left_out:
-        print(note)
+        tell(note)
     return 0
 
 
@@ -115,9 +116,9 @@ def _run_stand_off(arguments: argparse.Namespace, folder: Path) -> int:
             raise UserError(
                 f"nothing written to {arguments.file}: {note or _what_there_is(store, arguments)}"
             )
-    print(f"{written} answers written to {arguments.file}, without text of the corpus")
+    tell(f"{written} answers written to {arguments.file}, without text of the corpus")
     if note:
-        print(note)
+        tell(note)
     return 0
 
 
@@ -144,7 +145,7 @@ def _run_import(arguments: argparse.Namespace) -> int:
     with Store(Path(arguments.cache) / "llm") as store:
         for path in arguments.file:
             added, conflicts = import_(store, path)
-            print(
+            tell(
                 f"{path}: {added} answers added"
                 + (f", {conflicts} differ from the store, which keeps its own" if conflicts else "")
             )
@@ -155,11 +156,11 @@ def _run_verify(arguments: argparse.Namespace) -> int:
     failed = False
     for path in arguments.file or shipped():
         faults = verify(path)
-        print(
+        tell(
             f"{path}: {faults.lines} answers, {faults.recomputed} keys recomputed, "
             f"{len(faults.problems)} problems"
         )
         for problem in faults.problems:
-            print(f"  {problem}")
+            tell(f"  {problem}")
         failed = failed or bool(faults.problems)
     return 1 if failed else 0

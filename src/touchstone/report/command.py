@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from touchstone.errors import UserError
+from touchstone.foreign_text import tell
 from touchstone.paths import file_name
 from touchstone.progress import working
 
@@ -92,17 +93,17 @@ def _run(arguments: argparse.Namespace) -> int:
         raise UserError(
             f"cannot write to {arguments.out}: {error.strerror}; name another folder: --out DIR"
         ) from error
-    print(
+    tell(
         f"{len(grid.cells)} cells of {_sweeps(grid)}; {len(study.tables)} tables, "
         f"{len(study.figures)} figures"
     )
     for line in (*missing_notes(grid), *(f"Left out: {what}" for what in study.left_out)):
-        print(line)
+        tell(line)
     for file in files:
         if file.suffix in (".tex", ".md", ".html", ".json", ".xlsx", ".docx") and (
             file.suffix != ".tex" or file.stem == file_name(grid.study)
         ):
-            print(file)
+            tell(file)
     return 0
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 
 from touchstone.errors import UserError
+from touchstone.foreign_text import tell
 from touchstone.source_table import SYNTHETIC
 
 KIND_OF_RUN = "review"
@@ -133,10 +134,10 @@ def _export(arguments: argparse.Namespace) -> int:
         own.write_text(json.dumps(review.key(), ensure_ascii=False, indent=1), encoding="utf-8")
         files, key = [*files, own], f"--key {own}"
     how = "blind" if not review.shows_labels else "with the LLM's labels in sight"
-    print(f"review {review.id}: {len(review.items)} sentences to judge, {how}")
-    print(review.strata.to_string(index=False))
-    print("\n".join(map(str, files)))
-    print(f"Judgements back: touchstone review import FILE ({key})")
+    tell(f"review {review.id}: {len(review.items)} sentences to judge, {how}")
+    tell(review.strata.to_string(index=False))
+    tell("\n".join(map(str, files)))
+    tell(f"Judgements back: touchstone review import FILE ({key})")
     return 0
 
 
@@ -274,15 +275,15 @@ def _import(arguments: argparse.Namespace) -> int:
     if arguments.corrections:
         rows = corrections(judgements, review)
         write_corrections(rows, Path(arguments.corrections))
-        print(f"{len(rows)} agreed labels: mixture.silver.corrections={arguments.corrections}")
+        tell(f"{len(rows)} agreed labels: mixture.silver.corrections={arguments.corrections}")
     experts = sorted(judgements["expert"].unique())
-    print(
+    tell(
         f"review {review.id}: {judgements['item'].nunique()} of {len(review.items)} sentences "
         f"judged by {', '.join(experts)}"
     )
     for name, table in _on_screen(tables).items():
-        print(f"\n{name}\n{_shown(table)}")
-    print(f"\nLogged on run {run_id}: review/. In the report: touchstone report")
+        tell(f"\n{name}\n{_shown(table)}")
+    tell(f"\nLogged on run {run_id}: review/. In the report: touchstone report")
     return 0
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from touchstone.errors import UserError
+from touchstone.foreign_text import tell
 from touchstone.progress import working
 from touchstone.report.command import TRUST_CODE
 
@@ -68,7 +69,7 @@ def _run(arguments: argparse.Namespace) -> int:
         ) from error
     publish(grid, parent, text, study)
     for line in missing_notes(grid):
-        print(line)
+        tell(line)
     say("", str(out), out.resolve().as_uri())
-    print(f"also on the sweep's run: {REPORT}")
+    tell(f"also on the sweep's run: {REPORT}")
     return 0

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from touchstone.errors import UserError, no_such
+from touchstone.foreign_text import tell
 
 LANGUAGE = "en"  # of the demo and of the corpora that conf/corpus names
 
@@ -75,9 +76,9 @@ def _run(arguments: argparse.Namespace) -> int:
                 file.chmod(0o600)
     except OSError as error:
         raise UserError(f"cannot write to {out}: {error.strerror}; name another: --out") from error
-    print(f"{sum(map(len, splits.values())):,} sentences in {len(files)} files: {out}")
+    tell(f"{sum(map(len, splits.values())):,} sentences in {len(files)} files: {out}")
     for name, frame in splits.items():
-        print(f"  {name}: {len(frame):,}")
+        tell(f"  {name}: {len(frame):,}")
     return _push(arguments, out, splits) if arguments.push else 0
 
 
@@ -210,11 +211,11 @@ def _tables(grid: Any, splits: dict[str, pd.DataFrame]) -> dict[str, pd.DataFram
 
 def _push(arguments: argparse.Namespace, out: Path, splits: dict[str, pd.DataFrame]) -> int:
     """Show what would be public, and send it when told so."""
-    print(f"\n--push {arguments.push}: everything in {out} would be public, such as")
+    tell(f"\n--push {arguments.push}: everything in {out} would be public, such as")
     for name, frame in splits.items():
-        print(f"  {name}: {frame['text'].iloc[0][:160]}")
+        tell(f"  {name}: {frame['text'].iloc[0][:160]}")
     if not arguments.yes:
-        print(
+        tell(
             "Nothing was sent. If that is right, give the command again with --yes and a new --out"
         )
         return 0
@@ -231,5 +232,5 @@ def _push(arguments: argparse.Namespace, out: Path, splits: dict[str, pd.DataFra
         )
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise UserError(f"--push {arguments.push}: {str(error).splitlines()[0][:200]}") from error
-    print(address)
+    tell(address)
     return 0

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from touchstone.errors import UserError
+from touchstone.foreign_text import tell
 from touchstone.paths import conf_dir
 from touchstone.plugins import OWN_CODE
 from touchstone.reproduce.record import BUNDLE, BUNDLE_FORMAT, from_folder
@@ -294,7 +295,7 @@ def _run_cli(arguments: argparse.Namespace) -> int:
             f"--out {out}: the archive is a .tar.gz; name it {out.with_suffix('')}.tar.gz"
         )
     path, n_cells = bundle(arguments.sweep, out, store=arguments.store)
-    print(
+    tell(
         f"{n_cells} cells packed in {path} ({path.stat().st_size / 1e6:.1f} MB). Unpack it "
         "anywhere and follow its README.md"
     )

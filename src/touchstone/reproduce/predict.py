@@ -27,6 +27,7 @@ from touchstone.data.offsets import collapsed
 from touchstone.data.segment import segment
 from touchstone.data.tables import decoded, records
 from touchstone.errors import UserError, no_such
+from touchstone.foreign_text import tell
 from touchstone.models.checks import labels_of
 from touchstone.schema import TaxonomyConfig
 from touchstone.taxonomy import Taxonomy, taxonomy_of
@@ -244,7 +245,7 @@ def _run(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out or usual)
     write(table, notes, arguments.format, out)
     labelled = int(table["labels"].map(bool).sum())
-    print(f"{out}: {len(notes)} notes, {len(table)} sentences, {labelled} of them labelled")
+    tell(f"{out}: {len(notes)} notes, {len(table)} sentences, {labelled} of them labelled")
     return 0
 
 

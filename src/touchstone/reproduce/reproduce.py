@@ -28,6 +28,7 @@ import pandas as pd
 
 from touchstone.commands import run_command
 from touchstone.errors import UserError, no_such
+from touchstone.foreign_text import tell
 from touchstone.locks import claim, is_held
 from touchstone.private import private_folder
 from touchstone.reproduce.archive import unpacked
@@ -116,7 +117,7 @@ def run_again(
         )
         if done.returncode != 0 or not (folder / "done.json").exists():
             if os.environ.get("HYDRA_FULL_ERROR") == "1":
-                print(done.stderr, file=sys.stderr)
+                tell(done.stderr, file=sys.stderr)
             last = (done.stderr.strip().splitlines() or ["it ended without a message"])[-1]
             raise UserError(f"the cell could not be run again: {last}")
         results = json.loads((folder / "done.json").read_text())
@@ -316,7 +317,7 @@ def _child(jobs: Path, done: Path) -> int:
     except Exception as error:  # noqa: BLE001 - told here in one line, which the parent passes on
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             traceback.print_exception(error)
-        print(explain(error, changes), file=sys.stderr)
+        tell(explain(error, changes), file=sys.stderr)
         return 1
     done.write_text(json.dumps(results))
     return 0
@@ -382,9 +383,9 @@ def _run_cli(arguments: argparse.Namespace) -> int:
     status = 0
     for before, after in zip(records, again, strict=True):
         verdict = compare(before, after)
-        print(f"{before.name}: {'identical' if verdict.identical else 'not identical'}")
+        tell(f"{before.name}: {'identical' if verdict.identical else 'not identical'}")
         for line in (*verdict.drifted, *verdict.differs):
-            print(f"  {line}")
+            tell(f"  {line}")
         status |= not verdict.identical
     return status
 

@@ -18,7 +18,7 @@ import hydra
 from omegaconf import DictConfig
 
 from touchstone.errors import EstimateOnly, MissingRecording, PendingRequests, UserError
-from touchstone.foreign_text import clean_log_lines, printable
+from touchstone.foreign_text import clean_log_lines, printable, tell
 from touchstone.llm.secrets import refuse_pasted
 from touchstone.paths import conf_dir
 from touchstone.run import live
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run Hydra with `arguments` and return the exit status: 0, 1 after an error, 130 after
     Ctrl-C."""
     if "--help" in arguments or "-h" in arguments:
-        print(help_text())
+        tell(help_text())
         return EXIT_OK
     debug = os.environ.get("HYDRA_FULL_ERROR") == "1" or any(
         argument.replace(" ", "").lower() == "debug=true" for argument in arguments
@@ -88,12 +88,12 @@ def main(arguments: Sequence[str]) -> int:
             raise kept_error[0]
     except KeyboardInterrupt:
         status = EXIT_INTERRUPTED
-        print(
+        tell(
             "interrupted: what was finished is kept; the same command goes on from there",
             file=sys.stderr,
         )
     except (PendingRequests, EstimateOnly) as stop:
-        print(stop)
+        tell(stop)
         status = EXIT_OK if not sweep.is_multirun() else EXIT_ERROR
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else EXIT_ERROR
@@ -123,7 +123,7 @@ def _tell(error: BaseException, arguments: Sequence[str], debug: bool) -> None:
     if debug:
         traceback.print_exception(error)
     else:
-        print(f"error: {printable(explain(error, arguments))}", file=sys.stderr)
+        tell(f"error: {printable(explain(error, arguments))}", file=sys.stderr)
 
 
 def _interrupt(*_: object) -> None:

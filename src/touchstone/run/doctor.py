@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from touchstone import __version__
+from touchstone.foreign_text import tell
 from touchstone.paths import conf_file, conf_names
 
 DISTRIBUTION = "touchstone-nlp"
@@ -57,7 +58,7 @@ def _run(arguments: argparse.Namespace) -> int:
     ]
     width = max(len(finding.what) for finding in findings)
     for finding in findings:
-        print(f"{finding.state:8} {finding.what:{width}}  {finding.text}")
+        tell(f"{finding.state:8} {finding.what:{width}}  {finding.text}")
     return int(any(finding.state == MISSING for finding in findings))
 
 

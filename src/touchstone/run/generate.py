@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 
 from touchstone.errors import PendingRequests, UserError
+from touchstone.foreign_text import tell
 from touchstone.source_table import SYNTHETIC
 
 WRITTEN = ("text", "labels", "spans", "confidence", "doc_id", "patient_id", "origin")
@@ -43,15 +44,15 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         stages = generate_alone(config)
     except PendingRequests as stop:
-        print(stop)
+        tell(stop)
         return 0
     for name, stage in stages.items():
         path = out / f"{name}.jsonl"
         write(stage.dataset.frame, path)
         refused = len(stage.quarantine)
-        print(f"{path}: {len(stage.dataset)} sentences, {refused} answers could not be used")
+        tell(f"{path}: {len(stage.dataset)} sentences, {refused} answers could not be used")
         if name in SYNTHETIC:
-            print(f"use it: corpus.{name}.path={path} corpus.{name}.doc_field=doc_id")
+            tell(f"use it: corpus.{name}.path={path} corpus.{name}.doc_field=doc_id")
     return 0
 
 

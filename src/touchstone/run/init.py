@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from touchstone.errors import UserError
+from touchstone.foreign_text import tell
 
 TEMPLATE = Path(__file__).resolve().parents[1] / "template"
 
@@ -101,12 +102,12 @@ def _run_cli(arguments: argparse.Namespace) -> int:
         from touchstone.data.inspection import described, identifier, inspect, saved
 
         folder = inspect(arguments.labels)
-        print("\n".join(described(folder)))
+        tell("\n".join(described(folder)))
     for path in init(arguments.folder):
-        print(path)
+        tell(path)
     if folder is not None:
         name = identifier(arguments.folder.resolve().name)
-        print(*saved(folder, name, arguments.folder / "conf"), sep="\n")
+        tell(*saved(folder, name, arguments.folder / "conf"), sep="\n")
         return 0
-    print(f"try it: cd {arguments.folder} && touchstone run task=mine")
+    tell(f"try it: cd {arguments.folder} && touchstone run task=mine")
     return 0

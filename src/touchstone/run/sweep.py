@@ -30,6 +30,7 @@ from touchstone import locks as claims
 from touchstone.commands import override, run_command
 from touchstone.digest import digest
 from touchstone.errors import UserError
+from touchstone.foreign_text import tell
 from touchstone.run.sweep_folder import PARENT_FILE, expanded, place, place_with_store, read
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _begin(config: DictConfig) -> None:
             sweep_store.merge(store, run_id)
         launch = tracking.reopen_run(store, run_id) + 1
         tracking.set_tags(store, run_id, tags | {tracking.LAUNCH: str(launch)})
-        print(f"continuing sweep {run_id}: finished cells are not run again")
+        tell(f"continuing sweep {run_id}: finished cells are not run again")
     notes = {
         "run_id": run_id,
         "launch": launch,
@@ -235,7 +236,7 @@ def _close(store: Store, parent: Parent, failed: bool, interrupted: bool) -> int
     if not runs:
         tracking.delete_run(store, parent.run_id)
         if _current.ended:
-            print(
+            tell(
                 "error: no cell of this grid can be run: none of its classifiers does one of its "
                 "tasks",
                 file=sys.stderr,
@@ -249,7 +250,7 @@ def _close(store: Store, parent: Parent, failed: bool, interrupted: bool) -> int
     )
     closing.show_sweep(store, parent.run_id, runs)
     if _current.own_store:
-        print(f"Copy:    touchstone sync {shlex.quote(str(_current.folder))} --to URI")
+        tell(f"Copy:    touchstone sync {shlex.quote(str(_current.folder))} --to URI")
     best = store.client.get_run(parent.run_id).data.tags.get("touchstone.best", "")
     _register(store, best.split(",") if best and complete else [])
     if not complete and (interrupted or not closing.only_unrecorded(runs)):
@@ -259,7 +260,7 @@ def _close(store: Store, parent: Parent, failed: bool, interrupted: bool) -> int
             else "the sweep is not complete"
         )
         folder = override("hydra.sweep.dir", str(_current.folder))
-        print(f"{count}; this runs just what is missing: {run_command(['-m', folder, 'resume'])}")
+        tell(f"{count}; this runs just what is missing: {run_command(['-m', folder, 'resume'])}")
     return 0 if complete else 1
 
 
@@ -271,7 +272,7 @@ def _register(store: Store, best: Sequence[str]) -> None:
 
     runs = [store.client.get_run(run_id) for run_id in best]
     by_task = {run.data.params.get("task", ""): run for run in runs}
-    print(*register(store, _current.register, by_task), sep="\n")
+    tell(*register(store, _current.register, by_task), sep="\n")
 
 
 def _of_this_configuration(runs: list[Run]) -> list[Run]:

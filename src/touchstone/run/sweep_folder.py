@@ -18,6 +18,7 @@ from omegaconf import DictConfig, read_write
 from touchstone import locks as claims
 from touchstone.commands import override, run_command, value_of
 from touchstone.errors import UserError
+from touchstone.foreign_text import tell
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -57,7 +58,7 @@ def place(
         if claimed is not None:
             _pin(config, folder)
             return folder, claimed, run.info.run_id
-        print(
+        tell(
             f"the same command is running as sweep {run.info.run_id}; this one is a sweep of its "
             "own"
         )
@@ -82,7 +83,7 @@ def place_with_store(
             continue
         claimed = claims.claim(folder / LOCK_FILE)
         if claimed is None:
-            print(f"the same command is running in {folder}; this one is a sweep of its own")
+            tell(f"the same command is running in {folder}; this one is a sweep of its own")
             continue
         store = sweep_store.of_sweep(config, folder)
         if not _is_there(store, left["run_id"]) or not _unfinished(store, left["run_id"]):

@@ -11,6 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from touchstone.foreign_text import tell
+
 COLUMNS = ("id", "study", "date", "status", "cells", "best", "of")
 MOST = 30
 
@@ -33,12 +35,12 @@ def _run(arguments: argparse.Namespace) -> int:
     table = sweeps(tracking.open_existing(arguments.store), arguments.study)
     if table.empty:
         about = f" of study {arguments.study}" if arguments.study else ""
-        print(
+        tell(
             f"no sweep{about} in {arguments.store}; start one: "
             "touchstone run -m mixture=gold,silver"
         )
         return 0
-    print(table.to_string(index=False, justify="left"))
+    tell(table.to_string(index=False, justify="left"))
     return 0
 
 

@@ -26,6 +26,7 @@ from mlflow.tracing.constant import TraceTagKey
 
 from touchstone import locks, tracking
 from touchstone.errors import UserError
+from touchstone.foreign_text import tell
 from touchstone.paths import file_name, path_of, path_of_sqlite
 from touchstone.tracking import KIND, ORIGIN, PARENT, STATUS, SUPERSEDED, Run, Store, where
 from touchstone.tracking_errors import readable_uri, telling_trouble
@@ -375,12 +376,12 @@ def add_cli(subparsers: Any) -> None:
 def _run_cli(arguments: argparse.Namespace) -> int:
     done = sync(arguments.folder, arguments.to)
     new = ", ".join(f"{done.new[kind]} {plural}" for kind, plural in KINDS.items())
-    print(
+    tell(
         f"copied to {readable_uri(arguments.to)}: {new}, {done.prompts} prompts; "
         f"{sum(done.known.values())} runs were there already"
     )
     if done.unfinished:
-        print(
+        tell(
             f"{done.unfinished} cells are not finished and were left: finish them, then sync again"
         )
     return 0

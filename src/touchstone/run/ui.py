@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from touchstone.errors import UserError
+from touchstone.foreign_text import tell
 from touchstone.report.closing import PORT, PORT_FILE
 
 QUIET = {
@@ -46,7 +47,7 @@ def _run(arguments: argparse.Namespace) -> int:
         )
     port_file = Path(store.folder) / PORT_FILE
     port_file.write_text(f"{arguments.port}\n", encoding="utf-8")
-    print("Ctrl-C ends it")
+    tell("Ctrl-C ends it")
     address = f"http://127.0.0.1:{arguments.port}"
     say("", address, address)
     try:

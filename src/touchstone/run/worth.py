@@ -23,6 +23,7 @@ import yaml
 import touchstone
 from touchstone.data.inspection import Inspection, identifier, inspect, set_keys, taxonomy_yaml
 from touchstone.errors import UserError, no_such
+from touchstone.foreign_text import tell
 from touchstone.source_table import SYNTHETIC, TABLE
 
 NAME = "worth"  # of corpus, task, taxonomy and study
@@ -58,7 +59,7 @@ def _run(arguments: argparse.Namespace) -> int:
     status = _command(out, "from touchstone.run.console import main", overrides)
     if status:
         return status
-    print(f"conf, results and report are in {out}:")
+    tell(f"conf, results and report are in {out}:")
     return _command(out, "from touchstone.cli import main", ["report"])
 
 

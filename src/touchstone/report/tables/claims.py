@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from touchstone.foreign_text import tell
 from touchstone.report.claims import SUPPORTED, Finding, claims_of, findings
 from touchstone.report.grid import Grid, collect
 from touchstone.report.tables.layout import Column, Entry, Row, Table
@@ -84,8 +85,8 @@ def _run(arguments: argparse.Namespace) -> int:
     claims = claims_of(arguments.study, names)
     grid = collect(tracking.open_existing(arguments.store), arguments.study, arguments.sweep)
     for one in findings(grid, claims):
-        print(line(one))
-    print(TOLD)
+        tell(line(one))
+    tell(TOLD)
     return 0
 
 
