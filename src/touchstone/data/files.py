@@ -155,17 +155,22 @@ def quoted(value: str) -> str:
     return value if len(value) <= LONGEST_QUOTE and LABEL.fullmatch(value) else NOT_SHOWN
 
 
+def column(name: str) -> str:
+    """Return the name of a column as a message may show it: see `quoted`, and at most two words,
+    since the first row of a file without a header is a patient's text; in full of a public corpus
+    (`of_public`)."""
+    return quoted(name) if _short(name) or _public.get() else NOT_SHOWN
+
+
+def _short(name: str) -> bool:
+    return len(name.split()) <= 2 and len(name) <= LONGEST_QUOTE
+
+
 def listed(names: Iterable[str]) -> str:
-    """Return the fields of a record as a message may show them: see `quoted`, and at most two
-    words, since the first row of a file without a header is a patient's text; in full of a public
-    corpus (`of_public`)."""
+    """Return the fields of a record as a message may show them, see `column`."""
     names = list(names)
-    plain = [len(name.split()) <= 2 and len(name) <= LONGEST_QUOTE for name in names]
-    shown = [
-        quoted(name) if short or _public.get() else NOT_SHOWN
-        for name, short in zip(names, plain, strict=True)
-    ]
-    strange = NOT_SHOWN in shown or not all(plain)
+    shown = [column(name) for name in names]
+    strange = NOT_SHOWN in shown or not all(map(_short, names))
     return ", ".join(shown) + (
         "; are these the names of columns, or has the file no header line?" if strange else ""
     )
@@ -231,7 +236,7 @@ def likely_field(record: Mapping[str, Any], key: str) -> str:
     message; FIELD where none looks like it, or where showing the name could show a text."""
     role = key.rpartition(".")[2]
     likely = next((name for name in _candidates(record, role)), "FIELD")
-    return likely if quoted(likely) == likely else "FIELD"
+    return likely if column(likely) == likely else "FIELD"
 
 
 def _candidates(record: Mapping[str, Any], role: str) -> list[str]:
@@ -378,7 +383,7 @@ def check_header(names: list[str], path: Path) -> list[str]:
     ]  # empty ones: commas after the last column
     if repeated:
         raise UserError(
-            f'{path}: the header names the column "{quoted(repeated[0])}" twice (columns: '
+            f'{path}: the header names the column "{column(repeated[0])}" twice (columns: '
             f"{listed(names)}). Rename one of them"
         )
     return names
