@@ -210,6 +210,7 @@ def generate(
         corpus=config.corpus.name,
         restricted=config.corpus.access == "restricted",
         progress=True,
+        sweep=sweep,
     )
     generated: dict[str, Generated] = {}
     held: list[PendingRequests | EstimateOnly] = []
@@ -220,7 +221,7 @@ def generate(
         """Run a stage; keep exports and estimates for the end, so that the other stages are
         exported and estimated too."""
         try:
-            generated[name] = remembered(config, name, inputs, run, sweep)
+            generated[name] = remembered(config, name, inputs, run)
             log.info(
                 "%s: %d examples %s",
                 name,

@@ -4,12 +4,13 @@ with the part it was at."""
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fake_annotator import NUMBERED
 from fake_llm_server import FakeLLM
-from grid import alzheimer, group, prompt_config
+from grid import alzheimer, group, prompt_config, table
 
 from touchstone.data import shards
 from touchstone.data.corpus import read_pool
@@ -172,6 +173,34 @@ def test_a_tolerated_share_is_a_warning(tmp_path):
         made = stages.silver(where, pool(tmp_path).parts(), NONE)
     assert len(made.quarantine) and len(made.dataset)
     assert "requests have no usable answer" in made.warnings[-1]
+
+
+def test_what_lacks_a_tolerated_share_is_one_data_set_for_the_cells_of_a_sweep(tmp_path):
+    """Whatever gold they have, since the requests are the same; others ask again."""
+    gold = table(("g1", "Forgets names.", ["cognitive_impairment"]))
+
+    def silver(sweep, train=NONE, **llm):
+        where = setting(tmp_path, **{"endpoint": server.url, "tolerate": 0.9, **llm})
+        return stages.silver(replace(where, sweep=sweep), pool(tmp_path).parts(), train)
+
+    with FakeLLM(answer=label, fault=every_fifth) as server:
+        one = silver("first")
+        calls, server.fault = server.calls, lambda n, body: None
+        two = silver("first", gold, workers=3)
+        assert two.dataset.digest == one.dataset.digest and server.calls == calls
+        assert two.reused and two.warnings == one.warnings and two.usage.sent == 0
+        other = silver("second")
+        assert other.quarantine.empty and len(other.dataset) > len(one.dataset)
+        assert silver("first").dataset.digest == one.dataset.digest
+
+
+def test_what_lacks_more_than_is_tolerated_is_asked_again_in_the_same_sweep(tmp_path):
+    with FakeLLM(answer=label, fault=every_fifth) as server:
+        where = replace(setting(tmp_path, endpoint=server.url, tolerate=0.01), sweep="first")
+        with pytest.raises(UserError, match="so its cells are missing"):
+            stages.silver(where, pool(tmp_path).parts(), NONE)
+        server.fault = lambda n, body: None
+        assert stages.silver(where, pool(tmp_path).parts(), NONE).quarantine.empty
 
 
 def test_answers_that_cannot_be_used_lack_too(tmp_path):

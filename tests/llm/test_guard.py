@@ -252,7 +252,11 @@ def test_a_logged_configuration_is_scrubbed(monkeypatch):
             "approved_for": ["mimic", "has plainlookingvalue inside"],
         },
         "tracking": {"uri": "postgresql://user:hunter22@db/mlflow", "password": "hunter22"},
-        "overrides": ["llm.headers.Authorization=Bearer abcdefghijklmnop1234"],
+        "overrides": [
+            "llm.headers.Authorization=Bearer abcdefghijklmnop1234",
+            "x=http://host/v1?token=abcdefgh9&n=1",
+            "gsk_abcdefghijklmnop5678",
+        ],
     }
     scrubbed = json.dumps(secrets.scrub(plain))
     for secret in (
@@ -263,6 +267,8 @@ def test_a_logged_configuration_is_scrubbed(monkeypatch):
         "sk-abc",
         "hunter22",
         "abcdefghijklmnop1234",
+        "abcdefgh9",
+        "gsk_",
     ):
         assert secret not in scrubbed
     kept = secrets.scrub(plain)
@@ -306,6 +312,14 @@ def test_loads_is_what_the_parsers_use():
     [
         "llm.api_key_env=sk-abcdefghijklmnop1234",
         "llm.api_key_env=0123456789abcdef0123456789abcdef",
+        "llm.api_key_env=hf_abcdefghijklmnopqrstuvwxyz12345678",
+        "llm.api_key_env=gsk_abcdefghijklmnopqrstuvwx",
+        "llm.api_key_env=abcdefghijklmnopqrstuvwxyzabcdef",
+        "+llm.headers_env.X=r8_abcdefghijklmnopqrstuvwx",
+        "llm.endpoint=HTTP://me:hunter22@host/v1",
+        "llm.endpoint='http://me:hun/ter22@host/v1'",
+        "llm.endpoint=http://hunter22@host/v1",
+        "llm.endpoint=http://host/v1?api_key=hunter22",
         "llm.headers_env={Authorization:Bearer abcdefghijklmnop123}",
         "llm.headers_env.x-key=a-b-c",
         "llm.endpoint=http://me:hunter22@host/v1",
@@ -326,6 +340,8 @@ def test_a_pasted_key_is_refused_and_not_repeated(override):
     [
         "llm.api_key_env=OPENAI_API_KEY",
         "llm.api_key_env=null",
+        "paths.store=/home/me@clinic/store",
+        "tracking.uri=sqlite:////home/me@clinic/mlflow.db",
         "llm.headers_env={x-tenant:TENANT}",
         "llm.endpoint=${oc.env:URL}",
         "mixture=gold,silver",

@@ -6,6 +6,7 @@ from __future__ import annotations
 import doctest
 import errno
 import shutil
+import signal
 
 import pytest
 from grid import ROOT
@@ -160,3 +161,13 @@ def test_a_fault_in_a_copy_names_the_file_and_the_key_or_line(tmp_path, change, 
 
 def test_the_docstring_examples_hold():
     assert doctest.testmod(console).failed == 0
+
+
+def test_sigterm_ends_what_a_shell_started_in_the_background():
+    """Such a process, of cron and job scripts, too, has Ctrl-C ignored from its start."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            console._interrupt()
+    finally:
+        signal.signal(signal.SIGINT, before)

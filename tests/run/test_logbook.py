@@ -168,11 +168,11 @@ def test_two_prompts_that_give_the_same_labels_are_two_generations_with_their_an
     store = tracking.open_store(None, "twice", tmp_path / "mlflow")
     settings = {"with_text": True, "prompt": None, "restricted": False, "pseudonyms": None}
 
-    def generation(prompt: str, keys: list[str]) -> Generated:
+    def generation(prompt: str, keys: list[str], failed: int = 0) -> Generated:
         rows = table(("p1", "Forgets names.", ["memory"]), source="silver", split="")
         made = dataset(rows, "silver", stage="silver", prompt=prompt, model="m", answer_keys=keys)
         quarantine = pd.DataFrame(columns=["stage", "key", "reason", "text"])
-        return Generated("silver", made, quarantine, Usage(), (), (), False)
+        return Generated("silver", made, quarantine, Usage(failed=failed), (), (), False)
 
     first, second = generation("minimal", ["a" * 64]), generation("guideline", ["b" * 64])
     assert first.dataset.digest == second.dataset.digest
@@ -182,3 +182,6 @@ def test_two_prompts_that_give_the_same_labels_are_two_generations_with_their_an
     cell_id = tracking.start_run(store, "gold_silver", tags=tags, params={})
     used = _answers_used(store, store.client.get_run(cell_id))
     assert used == {"a" * 64, "b" * 64}
+    logbook.log_generation(store, generation("fewshot", ["c" * 64], failed=3), **settings)
+    with pytest.raises(UserError, match=r"3 requests of .*fewshot.* given up \(llm.tolerate\)"):
+        _answers_used(store, store.client.get_run(cell_id))

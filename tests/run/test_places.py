@@ -87,6 +87,13 @@ def test_the_table_has_a_row_for_each_cell_and_its_result_once_it_has_ended(tmp_
     assert row.rstrip().endswith("19.7 s") and "macro F1 0.410" in row
 
 
+def test_names_that_look_like_markup_or_obey_a_terminal_are_shown_as_they_are(tmp_path):
+    places.note_cells(tmp_path, [["llm.model=[/x]"], ["llm.model=[bold]y"]])
+    places.tell(tmp_path, 0, "silver [/x] \x1b[2J", "macro F1 0.1", 1.0)
+    shown = drawn(live.table(tmp_path, 40))
+    assert "silver [/x] \\x1b[2J" in shown and "[bold]y" in shown
+
+
 def test_of_more_cells_than_the_terminal_has_lines_those_at_work_are_shown(tmp_path):
     places.note_cells(tmp_path, [[f"mixture={number}"] for number in range(100)])
     for number in range(60):

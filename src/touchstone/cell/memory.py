@@ -13,9 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from touchstone.cache import cached
 from touchstone.digest import digest, digest_columns, digest_input
-from touchstone.generate.stages import VERSION, Generated, load, save
+from touchstone.generate.stages import Generated
 from touchstone.llm import recording
 from touchstone.schema import Config
 
@@ -29,14 +28,11 @@ def remembered(
     name: str,
     inputs: Sequence[pd.DataFrame | Mapping[str, Any]],
     run: Callable[[], Generated],
-    sweep: str = "",
 ) -> Generated:
     """Return a stage as an earlier cell of this process made it, if nothing that it depends on
     differs; else run it.
 
-    `inputs` are what it reads: example tables, or plain data that names them. What lacks something
-    that is tolerated (`llm.tolerate`) is no result for others, who ask again; but the cells of one
-    `sweep` share it, whichever asked first, so that they can be compared.
+    `inputs` are what it reads: example tables, or plain data that names them.
 
     The stage cache would find it too, but only after a thousand prompts were rendered to name it.
     """
@@ -66,17 +62,9 @@ def remembered(
         _stages.move_to_end(key)
         earlier = _stages[key]
         return replace(earlier, usage=earlier.usage.reused(), reused=True)
-    if sweep and (config.llm.tolerate or config.llm.partial):
-        shared = {"sweep": sweep, "stage": key}
-        generated, reused = cached(
-            config.paths.cache, "of_sweeps", shared, VERSION, run, save, load
-        )
-    else:
-        generated, reused = run(), False
+    generated = run()
     if generated.usage.failed == 0:
         _stages[key] = generated
         if len(_stages) > STAGES_REMEMBERED:
             _stages.popitem(last=False)
-    if reused:
-        return replace(generated, usage=generated.usage.reused(), reused=True)
     return generated

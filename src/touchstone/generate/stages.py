@@ -21,6 +21,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -106,6 +107,7 @@ class Setting:
     corpus: str
     restricted: bool
     progress: bool = False
+    sweep: str = ""  # whose cells share a stage that lacks a tolerated share
 
     @property
     def params(self) -> dict[str, Any]:
@@ -238,8 +240,7 @@ def complete(generated: Generated, llm: LLMConfig) -> Generated:
         With the commonest reasons and their counts: a finished cell never lacks LLM data.
     """
     n_requests = int(generated.dataset.provenance["n_requests"])
-    judged = generated.stage in ("zero_shot", "round_trip")
-    lacking = generated.usage.failed if judged else len(generated.quarantine)
+    lacking = _lacking(generated)
     if not lacking or not n_requests:
         return generated
     common = Counter(generated.quarantine["reason"].map(_kind_of)).most_common(3)
@@ -258,6 +259,12 @@ def complete(generated: Generated, llm: LLMConfig) -> Generated:
             f"llm.tolerate={math.ceil(1000 * lacking / n_requests) / 1000:g} goes on without them"
         )
     return replace(generated, warnings=(*generated.warnings, warning))
+
+
+def _lacking(generated: Generated) -> int:
+    """Return how many requests of a stage lack, see `complete`."""
+    judged = generated.stage in ("zero_shot", "round_trip")
+    return generated.usage.failed if judged else len(generated.quarantine)
 
 
 def _kind_of(reason: str) -> str:
@@ -399,21 +406,48 @@ def _stage(
             () if setting.restricted else answers.exchanges,
         )
 
-    generated, reused = cached(
-        setting.cache,
-        stage,
-        identity,
-        VERSION,
-        compute,
-        save,
-        load,
-        keep=lambda made: made.usage.failed == 0,
+    def whole() -> tuple[Generated, bool]:
+        return cached(
+            setting.cache,
+            stage,
+            identity,
+            VERSION,
+            compute,
+            save,
+            load,
+            keep=lambda made: made.usage.failed == 0,
+        )
+
+    if not setting.sweep or not (llm.tolerate or llm.partial):
+        return _reused(*whole())
+    # What lacks a share that is tolerated is no result for others, who ask again. But the cells of
+    # one sweep share it, whichever asked first, so that they can be compared.
+    shared = {**identity, "sweep": setting.sweep}
+    bearable = partial(_bearable, n_requests=len(built), llm=llm)
+    return _reused(
+        *cached(
+            setting.cache,
+            "of_sweeps",
+            shared,
+            VERSION,
+            lambda: whole()[0],
+            save,
+            load,
+            keep=bearable,
+        )
     )
-    return (
-        generated
-        if not reused
-        else Generated(**{**_fields(generated), "usage": generated.usage.reused(), "reused": True})
-    )
+
+
+def _bearable(generated: Generated, n_requests: int, llm: LLMConfig) -> bool:
+    return llm.partial or _lacking(generated) <= llm.tolerate * n_requests
+
+
+def _reused(generated: Generated, reused: bool) -> Generated:
+    """Mark a stage that was found as found; what it lacks it still lacks."""
+    if not reused:
+        return generated
+    usage = replace(generated.usage.reused(), failed=generated.usage.failed)
+    return replace(generated, usage=usage, reused=True)
 
 
 def _joined(parts: Sequence[Generated]) -> Generated:
@@ -446,10 +480,6 @@ def _joined(parts: Sequence[Generated]) -> Generated:
         all(part.reused for part in parts),
         sampled(one for part in parts for one in part.exchanges),
     )
-
-
-def _fields(generated: Generated) -> dict[str, Any]:
-    return {name: getattr(generated, name) for name in Generated.__dataclass_fields__}
 
 
 def _plain(value: Any) -> Any:

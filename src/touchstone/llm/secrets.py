@@ -26,10 +26,15 @@ _NAMES = re.compile(
 )
 _VALUES = re.compile(
     r"(sk-[A-Za-z0-9_-]{16,}|hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{16,}|AKIA[0-9A-Z]{16}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]*|"
+    r"(?:gsk|r8|glpat|pplx|xai|nvapi)[_-][A-Za-z0-9_-]{16,}|AIza[\w-]{30,}|"
     r"Bearer\s+[\w.~+/-]{16,}=*)"
 )
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_IN_URL = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*(?=@)")
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,59}")  # as variables are named by convention
+# user and password, or a token, before the host; a path of a file (sqlite:////) has none
+_IN_URL = re.compile(r"(?<=://)(?!/)[^@\s\"',]+(?=@)")
+_IN_QUERY = re.compile(
+    r"(?<=[?&])((?:api[_-]?key|key|token|access_token|sig|password)=)[^&\s\"',]+", re.IGNORECASE
+)
 
 
 def refuse_pasted(overrides: Iterable[str]) -> None:
@@ -61,16 +66,17 @@ def _refuse(key: str, value: str) -> None:
         return
     names_variable = key == "llm.api_key_env" or key.startswith("llm.headers_env")
     if names_variable and value not in ("", "null"):
-        if not _VARIABLE.fullmatch(value) or (value not in os.environ and _like_a_key(value)):
+        named = _VARIABLE.fullmatch(value) and not _VALUES.search(value)
+        if not named and not _value(value):
             raise UserError(
                 f"{key}: this is not the name of an environment variable, and may be a key itself; "
                 "it was not written anywhere. Put the key into a variable or a file .env, and name "
                 f"the variable: {key}=MY_KEY"
             )
-    elif value.startswith("http") and _IN_URL.search(value):
+    elif value.lower().startswith("http") and (_IN_URL.search(value) or _IN_QUERY.search(value)):
         raise UserError(
-            f"{key}: user and password stand in the address; they were not written anywhere. Take "
-            "them out, and name variables for what the server wants: llm.headers_env, "
+            f"{key}: a user, a password or a key stands in the address; it was not written "
+            "anywhere. Take it out, and name variables for what the server wants: llm.headers_env, "
             "llm.api_key_env, MLFLOW_TRACKING_USERNAME and _PASSWORD"
         )
     elif _VALUES.search(value):
@@ -78,11 +84,6 @@ def _refuse(key: str, value: str) -> None:
             f"{key}: the value looks like a key; it was not written anywhere. Put it into an "
             "environment variable and name that: llm.api_key_env=MY_KEY"
         )
-
-
-def _like_a_key(value: str) -> bool:
-    """Tell a random string from a name: long, with digits, and no word of a name."""
-    return len(value) >= 20 and "_" not in value and any(letter.isdigit() for letter in value)
 
 
 def secret(variable: str, what: str) -> str:
@@ -155,7 +156,8 @@ def _scrubbed(plain: Any, known: frozenset[str]) -> Any:
     if isinstance(plain, str):
         for value in known:
             plain = plain.replace(value, HIDDEN)
-        return _IN_URL.sub(HIDDEN, _VALUES.sub(HIDDEN, plain))
+        plain = _IN_QUERY.sub(rf"\1{HIDDEN}", _VALUES.sub(HIDDEN, plain))
+        return _IN_URL.sub(HIDDEN, plain)
     return plain
 
 

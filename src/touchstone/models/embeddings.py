@@ -165,7 +165,7 @@ class _Blocks:
         try:
             described = json.loads(marker.read_text(encoding="utf-8"))
             ours = described["key"]["space"] == self.space and described["version"] == VERSION
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, RecursionError, TypeError, ValueError):
             ours = True  # perhaps: its damage is told below
         if not ours:
             return True

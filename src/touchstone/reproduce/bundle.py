@@ -164,7 +164,13 @@ def _stage_cell(target: Path, artifacts: Path, run: Any, restricted: bool) -> No
 
 def _answers_used(store: Any, run: Any) -> set[str]:
     """Return the keys of the LLM responses behind a cell's generated data, those asked again and
-    quarantined included."""
+    quarantined included.
+
+    Raises
+    ------
+    UserError
+        If requests were given up: what has no answer cannot be replayed.
+    """
     from touchstone.report import reading
 
     digests = [
@@ -175,6 +181,13 @@ def _answers_used(store: Any, run: Any) -> set[str]:
         for digest in digests
         for found in reading.search(store, kind="generation", **{"touchstone.dataset": digest})
     ]
+    for found in made:
+        if lacking := int(found.data.metrics.get("llm/failed", 0)):
+            raise UserError(
+                f"{lacking} requests of {found.info.run_name} were given up (llm.tolerate), so a "
+                "bundle could not be run again from its answers; give the sweep's command again "
+                "until none lacks"
+            )
     return {key for found in made for key in reading.json_file(store, found, "answers.json") or []}
 
 

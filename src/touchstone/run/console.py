@@ -127,8 +127,10 @@ def _tell(error: BaseException, arguments: Sequence[str], debug: bool) -> None:
 
 
 def _interrupt(*_: object) -> None:
-    """Handle SIGTERM as a Ctrl-C: by whoever handles that now, so that calls in flight are
-    awaited."""
+    """Handle SIGTERM as a Ctrl-C: by whoever handles that now, so that calls in flight are awaited.
+    What a shell started with `&`, cron and job scripts, ignores Ctrl-C and obeys SIGTERM."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        raise KeyboardInterrupt
     signal.raise_signal(signal.SIGINT)
 
 

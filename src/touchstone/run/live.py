@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from touchstone.foreign_text import printable
 from touchstone.run import places
 
 ROWS_BESIDE = 8  # lines of the terminal that are left for title, head and what is printed
@@ -73,6 +74,7 @@ def table(folder: Path, height: int = 24) -> Any:
     """
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     grid = places.read_grid(folder)
     assert grid is not None
@@ -88,9 +90,11 @@ def table(folder: Path, height: int = 24) -> Any:
         place = places.place_of(number, len(grid.jobs))
         if number in by_number:
             one = by_number[number]
-            shown.add_row(place, one.name, one.result, places.duration(one.seconds))
+            name, result = Text(printable(one.name)), Text(printable(one.result))
+            shown.add_row(place, name, result, places.duration(one.seconds))
         else:
-            shown.add_row(place, _of_overrides(overrides, grid.varying), "", "", style="dim")
+            name = Text(printable(_of_overrides(overrides, grid.varying)))
+            shown.add_row(place, name, "", "", style="dim")
     return shown
 
 

@@ -9,6 +9,7 @@ cells). Not for Windows, which cannot fork.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import multiprocessing
 import os
@@ -121,7 +122,8 @@ def _end(workers: Sequence[_Worker]) -> None:
         if worker.task is not None:
             worker.process.terminate()
         else:
-            worker.pipe.send(None)
+            with contextlib.suppress(OSError):  # it has just died
+                worker.pipe.send(None)
     while alive := [worker for worker in workers if worker.process.is_alive()]:
         try:
             for worker in alive:
