@@ -28,7 +28,7 @@ from typing import Any
 
 import pandas as pd
 
-from touchstone.cache import cached
+from touchstone.cache import OF_SWEEPS, cached
 from touchstone.data.examples import (
     CONTENT,
     Dataset,
@@ -427,7 +427,7 @@ def _stage(
     return _reused(
         *cached(
             setting.cache,
-            "of_sweeps",
+            OF_SWEEPS,
             shared,
             VERSION,
             lambda: whole()[0],

@@ -14,6 +14,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import pandas as pd
 from omegaconf.errors import OmegaConfBaseException
 
 from touchstone import tracking
+from touchstone.cache import OF_SWEEPS
 from touchstone.configuration import checked, typed
 from touchstone.data.examples import read_parquet
 from touchstone.data.split import scarce_gold
@@ -298,7 +300,10 @@ def _examples(
         return frame, ""
     if frame.empty:
         return frame, "the data set is empty"
-    for described in Path(config["paths"]["cache"]).glob(f"{stage}/*/generated.json"):
+    cache = Path(config["paths"]["cache"])
+    for described in chain.from_iterable(
+        cache.glob(f"{folder}/*/generated.json") for folder in (stage, OF_SWEEPS)
+    ):
         if json.loads(described.read_text())["digest"] == run.data.tags["touchstone.dataset"]:
             return read_parquet(described.parent / "examples.parquet"), ""
     return (
