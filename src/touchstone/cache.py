@@ -31,9 +31,7 @@ from touchstone.locks import claimed, is_held
 from touchstone.private import close_to_others, private_folder, private_umask, write_private
 
 T = TypeVar("T")
-OF_SWEEPS = "of_sweeps"  # folder of stages that cells of one sweep share: generate/stages.py
-    "of_sweeps"  # folder of stages that the cells of one sweep share, see generate/stages.py
-)
+OF_SWEEPS = "of_sweeps"  # stages that the cells of one sweep share: generate/stages.py
 MARKER = "stage.json"  # written last: a folder without it is not a result
 FORMAT = 1  # of the folder of a result and its marker, not of what a stage computes
 REMEMBERED, LARGEST = 64 << 20, 8 << 20  # bytes on disk: all that a process remembers, and one
