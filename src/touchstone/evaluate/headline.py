@@ -31,6 +31,18 @@ from touchstone.evaluate.metrics import METRICS, safe
 
 OWN = "own"  # the view of scores of the user's own, see evaluate/own_metrics.py
 SINGLE = ("binary", "relation")  # kinds of one category: all averages are that category's own score
+# Column of results.csv -> column of `compare.compare`; on a cell's run they are test/... and
+# site/NAME/...
+COMPARED = {
+    "score": "value",
+    "score_low": "low",
+    "score_high": "high",
+    "vs_gold": "difference",
+    "vs_gold_low": "difference_low",
+    "vs_gold_high": "difference_high",
+    "p": "p",
+    "p_holm": "p_holm",
+}
 
 
 @dataclass(frozen=True)

@@ -159,11 +159,11 @@ def entity_list(setting: Setting) -> Generated:
         listed = _stage(setting, "entity_list", built, entities.parse_names, assemble)
         return complete(listed, setting.llm)
     except PendingRequests as stop:
-        warning = (
+        text = (
             f"{stop}\nThey ask for entity names; the sentences that contain them are exported in "
             "a second round, once these are answered"
         )
-        raise PendingRequests(warning, stop.paths, stop.n) from stop
+        raise PendingRequests(text, stop.paths, stop.n) from stop
 
 
 def bronze(setting: Setting, train: pd.DataFrame, names: Dataset | None = None) -> Generated:

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from touchstone import tracking
-from touchstone.evaluate.headline import main_score
+from touchstone.evaluate.headline import COMPARED, main_score
 from touchstone.report import runlist
 from touchstone.report.formats import screen
 from touchstone.report.grid import Grid, grid_of
@@ -40,17 +40,6 @@ MOST_FAILED = 12  # cells told one by one
 LONGEST_MESSAGE = 200  # characters of a failure's message
 PORT_FILE, PORT = "ui.port", "5000"  # where `touchstone ui` leaves its port, and its default
 UNRECORDED = "MissingRecording"  # status of a run whose requests are in no recording
-# Column of results.csv -> column of `comparisons.compared`; on a cell's run they are test/...
-COMPARED = {
-    "score": "value",
-    "score_low": "low",
-    "score_high": "high",
-    "vs_gold": "difference",
-    "vs_gold_low": "difference_low",
-    "vs_gold_high": "difference_high",
-    "p": "p",
-    "p_holm": "p_holm",
-}
 
 
 @dataclass(frozen=True)

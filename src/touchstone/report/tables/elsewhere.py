@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from touchstone.evaluate.headline import main_score
+from touchstone.evaluate.headline import COMPARED, main_score
 from touchstone.report import reading
 from touchstone.report.comparisons import N_RESAMPLES, compared
 from touchstone.report.grid import Grid, lines
@@ -101,15 +101,6 @@ def _plain(entry: Entry) -> Entry:
 def site_metrics(grid: Grid, n_resamples: int = N_RESAMPLES) -> dict[str, dict[str, float]]:
     """Return run id -> metrics of a cell at its sites: `site/rural/score` with its interval and the
     comparison with gold, as `test/score` has them."""
-    shown = {
-        "score": "value",
-        "score_low": "low",
-        "score_high": "high",
-        "vs_gold": "difference",
-        "vs_gold_low": "difference_low",
-        "vs_gold_high": "difference_high",
-        "p_holm": "p_holm",
-    }
     out: dict[str, dict[str, float]] = {}
     for name in sites_of(grid):
         part = at_site(grid, name)
@@ -118,8 +109,8 @@ def site_metrics(grid: Grid, n_resamples: int = N_RESAMPLES) -> dict[str, dict[s
             row = table.loc[(cell.run_id, main_score(cell.kind).name)]
             numbers = {
                 f"site/{name}/{metric}": float(row[column])
-                for metric, column in shown.items()
-                if not pd.isna(row[column])
+                for metric, column in COMPARED.items()
+                if metric != "p" and not pd.isna(row[column])
             }
             out.setdefault(cell.run_id, {}).update(numbers)
     return out
