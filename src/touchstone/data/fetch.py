@@ -21,6 +21,7 @@ from typing import Any, cast
 
 from touchstone.digest import digest_file
 from touchstone.errors import UserError, no_such
+from touchstone.foreign_text import tell
 from touchstone.paths import conf_file, conf_names
 from touchstone.schema import CorpusConfig, Source
 
@@ -29,7 +30,7 @@ TIMEOUT_S = 60.0
 Say = Callable[[str], None]
 
 
-def fetch(corpus: CorpusConfig, data_folder: str | Path | None, say: Say = print) -> list[Path]:
+def fetch(corpus: CorpusConfig, data_folder: str | Path | None, say: Say = tell) -> list[Path]:
     """Make sure that all files of a corpus are in the data folder, downloading those that are not.
 
     Parameters
