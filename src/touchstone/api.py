@@ -103,8 +103,8 @@ def run(*overrides: str) -> Results:
     )
     if done.returncode:
         lines = [*done.stderr.splitlines(), *done.stdout.splitlines()]
-        errors_ = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-        raise UserError(errors_[0] if errors_ else f"the run ended with status {done.returncode}")
+        messages = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        raise UserError(messages[0] if messages else f"the run ended with status {done.returncode}")
     sys.stderr.write(done.stderr)
     where = [one for one in overrides if one.split("=")[0] in ("tracking.uri", "paths.store")]
     store = _store(*where)

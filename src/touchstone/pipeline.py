@@ -162,8 +162,8 @@ def run_split(config: Config, cut: tuple[int, int] | None = None, sweep: str = "
     else:
         everywhere = pd.concat([test, *sites.values()], ignore_index=True) if sites else test
         repetitions = repeat(config, taxonomy, gold, generated, dev, everywhere)
-    stages_ = tuple(generated.values())
-    return assemble(config, taxonomy, gold, dev, test, stages_, repetitions, sites)
+    generations = tuple(generated.values())
+    return assemble(config, taxonomy, gold, dev, test, generations, repetitions, sites)
 
 
 def _by_stage(sites: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:

@@ -153,8 +153,8 @@ def known(key: str, name: str, folder: str, attribute: str, also: Sequence[str] 
         As `load`, if a short name is not known or a file is not there.
     """
     if is_path(name):
-        module, _, attribute_ = _split(name)
-        if not module or not attribute_ or _file_of(module) is None:
+        module, _, member = _split(name)
+        if not module or not member or _file_of(module) is None:
             load_path(key, name)
     elif name not in (*names(folder), *_installed(folder)):
         load(key, name, folder, attribute, also)

@@ -190,8 +190,8 @@ def open_store(uri: str | None, experiment: str, folder: str | Path) -> Store:
                 create(path_of_sqlite(uri))
             mlflow.set_tracking_uri(uri)
             client = Client(tracking_uri=uri)
-            experiment_ = client.get_experiment_by_name(experiment)
-            if experiment_ is None:
+            entry = client.get_experiment_by_name(experiment)
+            if entry is None:
                 location = (
                     uri_of(folder / "artifacts" / file_name(experiment))
                     if embedded or uri.startswith("sqlite")
@@ -206,8 +206,8 @@ def open_store(uri: str | None, experiment: str, folder: str | Path) -> Store:
                 except MlflowException as error:  # another machine was faster
                     if error.error_code != "RESOURCE_ALREADY_EXISTS":
                         raise
-                experiment_ = client.get_experiment_by_name(experiment)
-            elif experiment_.lifecycle_stage == "deleted":
+                entry = client.get_experiment_by_name(experiment)
+            elif entry.lifecycle_stage == "deleted":
                 raise UserError(
                     f"experiment {experiment!r} was deleted in the store; restore it, or choose "
                     "another: tracking.experiment=NAME"
@@ -221,10 +221,8 @@ def open_store(uri: str | None, experiment: str, folder: str | Path) -> Store:
         raise UserError(
             f"cannot open the tracking store {readable_uri(uri)}: {reason(error)}"
         ) from error
-    assert experiment_ is not None, "it was made above"
-    return Store(
-        client, uri, experiment_.experiment_id, experiment, folder, experiment_.artifact_location
-    )
+    assert entry is not None, "it was made above"
+    return Store(client, uri, entry.experiment_id, experiment, folder, entry.artifact_location)
 
 
 def _tell_of_a_silent_database(uri: str | None) -> None:
@@ -257,8 +255,8 @@ def create(database: Path) -> None:
     for remains in database.parent.glob("new-mlflow.db*"):
         remains.unlink()
     MlflowClient(tracking_uri=sqlite_uri(aside)).search_experiments(max_results=1)
-    with closing(sqlite3.connect(aside)) as database_, database_:
-        database_.execute(
+    with closing(sqlite3.connect(aside)) as connection, connection:
+        connection.execute(
             "UPDATE experiments SET artifact_location = ? WHERE name = 'Default'",
             [uri_of(database.parent / "artifacts" / "Default")],
         )

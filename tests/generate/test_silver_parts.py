@@ -192,6 +192,9 @@ def test_what_lacks_a_tolerated_share_is_one_data_set_for_the_cells_of_a_sweep(t
         other = silver("second")
         assert other.quarantine.empty and len(other.dataset) > len(one.dataset)
         assert silver("first").dataset.digest == one.dataset.digest
+        calls = server.calls
+        third = silver("third")
+        assert third.reused and third.usage.sent == 0 and server.calls == calls, "paid once"
 
 
 def test_what_lacks_more_than_is_tolerated_is_asked_again_in_the_same_sweep(tmp_path):

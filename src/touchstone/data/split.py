@@ -102,10 +102,10 @@ def scarce_gold(
             f"task.gold_patients={patients}: the training split has {len(order)} patients; use at "
             "most that, or null for all"
         )
-    patients_ = order[:patients]
-    if len(patients_) == len(order) and sentences in (None, len(train)):
-        patients_ = training_order(frame, seed)
-    rank = {patient: index for index, patient in enumerate(patients_)}
+    members = order[:patients]
+    if len(members) == len(order) and sentences in (None, len(train)):
+        members = training_order(frame, seed)
+    rank = {patient: index for index, patient in enumerate(members)}
     chosen = train[train["patient_id"].isin(rank)]
     chosen = chosen.iloc[np.argsort(chosen["patient_id"].map(rank).to_numpy(), kind="stable")]
     if sentences is not None:

@@ -141,7 +141,7 @@ def decoded(path: Path, encoding: str | None = None) -> tuple[str, str]:
 def _separated(
     path: Path, separator: str | None, encoding: str | None
 ) -> tuple[Look, Iterator[Row]]:
-    text, encoding_ = decoded(path, encoding)
+    text, codec = decoded(path, encoding)
     separator = separator or _separator(text, path)
     if len(separator) != 1:
         raise UserError(f"corpus.gold.separator={separator!r}: must be one character, such as ;")
@@ -165,7 +165,7 @@ def _separated(
                 )
             yield line, dict(zip(names, values, strict=True))
 
-    return Look("csv", encoding_, separator, tuple(names)), body()
+    return Look("csv", codec, separator, tuple(names)), body()
 
 
 def _csv_rows(text: str, separator: str, path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -279,12 +279,12 @@ def _quantiles(draws: np.ndarray, qs: Sequence[float]) -> list[np.ndarray]:
     loops over columns."""
     ordered = np.sort(draws, axis=0)  # NaN last
     n = np.count_nonzero(~np.isnan(ordered), axis=0)
-    columns_ = np.arange(draws.shape[1])
+    indices = np.arange(draws.shape[1])
     out = []
     for q in qs:
         position = q * np.maximum(n - 1, 0)
         below = np.floor(position).astype(int)
         above = np.minimum(below + 1, np.maximum(n - 1, 0))
         part = position - below
-        out.append(ordered[below, columns_] * (1 - part) + ordered[above, columns_] * part)
+        out.append(ordered[below, indices] * (1 - part) + ordered[above, indices] * part)
     return out

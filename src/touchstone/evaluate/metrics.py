@@ -120,8 +120,8 @@ def named(seeds: Counts | Sequence[Counts]) -> dict[str, float]:
     What a kind of task calls its scores stands in headline.py.
     """
     seeds = as_seeds(seeds)
-    scores_ = zip(columns(seeds[0].categories)["name"], averaged(seeds).tolist(), strict=True)
-    return {name: value for name, value in scores_ if not np.isnan(value)}
+    pairs = zip(columns(seeds[0].categories)["name"], averaged(seeds).tolist(), strict=True)
+    return {name: value for name, value in pairs if not np.isnan(value)}
 
 
 def confusion(true: Sequence[str], pred: Sequence[str], categories: Sequence[str]) -> pd.DataFrame:

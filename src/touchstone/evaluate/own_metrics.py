@@ -149,8 +149,8 @@ def change_of(
     rng = np.random.default_rng([seed, 12])
     draws = np.empty(n_resamples)
     for number in range(n_resamples):
-        rows_ = _resample(a.members, rng)
-        differences = b.scores(metric, rows_) - a.scores(metric, rows_)
+        indices = _resample(a.members, rng)
+        differences = b.scores(metric, indices) - a.scores(metric, indices)
         draws[number] = np.mean(differences) + _deviation(differences, rng)
     low, high = _bounds(draws, len(a.members), level)
     differences = b.scores(metric) - a.scores(metric)
@@ -176,9 +176,9 @@ class _System:
     predicted: list[np.ndarray]
     members: list[np.ndarray]
 
-    def scores(self, metric: Metric, rows_: np.ndarray | None = None) -> np.ndarray:
+    def scores(self, metric: Metric, indices: np.ndarray | None = None) -> np.ndarray:
         """Return the score of each repetition, of all examples or of some rows."""
-        chosen = slice(None) if rows_ is None else rows_
+        chosen = slice(None) if indices is None else indices
         true = self.true[chosen].tolist()
         return np.array([metric(true, one[chosen].tolist()) for one in self.predicted])
 
@@ -250,7 +250,7 @@ def _permutation(
 ) -> tuple[float, bool]:
     """Return p and whether all swaps were enumerated; see permutation.py."""
     observed = abs(float(np.mean(differences)))
-    differing = [rows_ for rows_ in a.members if _differ(a, b, rows_)]
+    differing = [indices for indices in a.members if _differ(a, b, indices)]
     n = len(differing)
     exact = n <= EXACT
     if math.isnan(observed):
@@ -266,8 +266,8 @@ def _permutation(
     extreme, total = 0.0, 0
     for swap in swaps:
         moved = np.zeros(len(a.true), dtype=bool)
-        for swapped, rows_ in zip(swap, differing, strict=True):
-            moved[rows_] = swapped
+        for swapped, indices in zip(swap, differing, strict=True):
+            moved[indices] = swapped
         first, second = _swapped(a, b, moved), _swapped(b, a, moved)
         value = float(np.mean(second.scores(metric) - first.scores(metric)))
         if math.isnan(value):
@@ -287,9 +287,9 @@ def _swapped(a: _System, b: _System, moved: np.ndarray) -> _System:
     return replace(a, predicted=[np.where(moved, theirs, ours) for ours, theirs in pairs])
 
 
-def _differ(a: _System, b: _System, rows_: np.ndarray) -> bool:
+def _differ(a: _System, b: _System, indices: np.ndarray) -> bool:
     return any(
         ours[row] != theirs[row]
         for ours, theirs in zip(a.predicted, b.predicted, strict=True)
-        for row in rows_
+        for row in indices
     )

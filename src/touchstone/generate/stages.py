@@ -406,36 +406,37 @@ def _stage(
             () if setting.restricted else answers.exchanges,
         )
 
-    def whole() -> tuple[Generated, bool]:
-        return cached(
-            setting.cache,
-            stage,
-            identity,
-            VERSION,
-            compute,
-            save,
-            load,
-            keep=lambda made: made.usage.failed == 0,
+    return _kept(setting, stage, identity, len(built), compute)
+
+
+def _kept(
+    setting: Setting,
+    stage: str,
+    identity: Mapping[str, Any],
+    n_requests: int,
+    compute: Callable[[], Generated],
+) -> Generated:
+    """Return a stage from the cache, or compute it.
+
+    One that lacks requests is no result for others, who ask again. But where a share is tolerated
+    the cells of one sweep share it, whichever asked first, so that they can be compared.
+    """
+    llm = setting.llm
+
+    def own() -> Generated:
+        return _reused(
+            *cached(setting.cache, stage, identity, VERSION, compute, save, load, _whole)
         )
 
     if not setting.sweep or not (llm.tolerate or llm.partial):
-        return _reused(*whole())
-    # What lacks a share that is tolerated is no result for others, who ask again. But the cells of
-    # one sweep share it, whichever asked first, so that they can be compared.
+        return own()
     shared = {**identity, "sweep": setting.sweep}
-    bearable = partial(_bearable, n_requests=len(built), llm=llm)
-    return _reused(
-        *cached(
-            setting.cache,
-            OF_SWEEPS,
-            shared,
-            VERSION,
-            lambda: whole()[0],
-            save,
-            load,
-            keep=bearable,
-        )
-    )
+    keep = partial(_bearable, n_requests=n_requests, llm=llm)
+    return _reused(*cached(setting.cache, OF_SWEEPS, shared, VERSION, own, save, load, keep))
+
+
+def _whole(generated: Generated) -> bool:
+    return generated.usage.failed == 0
 
 
 def _bearable(generated: Generated, n_requests: int, llm: LLMConfig) -> bool:

@@ -207,7 +207,7 @@ def estimates(
     stages: dict[str, list[str]] = {}
     for key, request in asked.items():
         stages.setdefault(request.stage, []).append(key)
-    estimates_ = []
+    rows = []
     for stage, keys in stages.items():
         sent = [asked[key] for key in keys if key in missing]
         tokens_in = sum(round(prompt_tokens(request) * factor) for request in sent)
@@ -222,7 +222,7 @@ def estimates(
                 "completion_tokens": tokens_out,
             }
             twice = cost + price.cost(again)
-        estimates_.append(
+        rows.append(
             Estimate(
                 stage,
                 len(keys),
@@ -235,7 +235,7 @@ def estimates(
                 price.as_of if price else "",
             )
         )
-    return estimates_
+    return rows
 
 
 def added(rows: Iterable[Estimate]) -> list[Estimate]:

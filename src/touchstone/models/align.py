@@ -61,7 +61,7 @@ def windows(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[Windo
         return_attention_mask=False,
         return_token_type_ids=False,
     )
-    windows_ = []
+    parts = []
     for number, text in enumerate(texts):
         ids = np.asarray(encoded["input_ids"][number], dtype=np.int64)
         units, firsts = align(words(text), encoded["offset_mapping"][number])
@@ -69,10 +69,10 @@ def windows(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[Windo
             start = firsts[first]
             stop = firsts[last] if last < len(firsts) else len(ids)
             part = np.concatenate([before, ids[start : min(stop, start + room)], after])
-            windows_.append(
+            parts.append(
                 Window(number, part, units[first:last], firsts[first:last] - start + len(before))
             )
-    return windows_
+    return parts
 
 
 def align(

@@ -263,9 +263,11 @@ class OwnTagger(BaseEstimator):
         check_is_fitted(self, "model_")
         X = check_texts(X)
         with plugins.blaming(KEY, self.target, withheld=self.restricted):
-            spans_ = [[dict(span) for span in spans] for spans in self.model_.predict(X)]
+            mentions = [[dict(span) for span in spans] for spans in self.model_.predict(X)]
         try:
-            return [[dict(span) for span in spans] for spans in check_spans(X, spans_, self.types_)]
+            return [
+                [dict(span) for span in spans] for spans in check_spans(X, mentions, self.types_)
+            ]
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"{KEY}={self.target}: predict must give spans (start, end, type) for each text: "

@@ -174,13 +174,13 @@ def unseen_types(
     types: Sequence[str], y: Sequence[Sequence[Span]], weights: np.ndarray | None
 ) -> list[int]:
     """Return the indices of the types without a training span in a text of weight above 0."""
-    types_ = {
+    kinds = {
         span["type"]
         for i, spans in enumerate(y)
         if weights is None or weights[i] > 0
         for span in spans
     }
-    return [i for i, name in enumerate(types) if name not in types_]
+    return [i for i, name in enumerate(types) if name not in kinds]
 
 
 def span_f1(true: Sequence[Sequence[Span]], predicted: Sequence[Sequence[Span]]) -> float:

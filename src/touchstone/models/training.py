@@ -161,10 +161,10 @@ def batches(lengths: np.ndarray, plan: Plan, rng: np.random.Generator) -> Iterat
             order = np.concatenate(
                 [pool[np.argsort(lengths[pool], kind="stable")] for pool in pools]
             )
-        batches_ = [order[i : i + plan.batch_size] for i in range(0, n, plan.batch_size)]
+        chunks = [order[i : i + plan.batch_size] for i in range(0, n, plan.batch_size)]
         if plan.bucket:
-            batches_ = [batches_[i] for i in rng.permutation(len(batches_))]
-        yield from batches_
+            chunks = [chunks[i] for i in rng.permutation(len(chunks))]
+        yield from chunks
 
 
 def balanced_weights(

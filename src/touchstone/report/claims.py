@@ -113,17 +113,17 @@ def findings(
 
     `scores` are those of the tables, where they are there already (comparisons.compared).
     """
-    findings_: list[Finding] = []
+    verdicts: list[Finding] = []
     for claim in claims:
         here = [_finding(grid, claim, scores, *pair) for pair in _pairs(grid.cells, claim)]
         if claim.measure == "errors":  # tasks and sizes share what was judged
             here = [*{one.effect: one for one in reversed(here)}.values()]
-        findings_ += here or [
+        verdicts += here or [
             Finding(claim, "", UNDECIDED, Effect(), note=f"not run: {_wanted(claim)}")
         ]
-    corrected = holm([one.effect.p for one in findings_])
+    corrected = holm([one.effect.p for one in verdicts])
     return [
-        judged(replace(one, p_holm=float(p))) for one, p in zip(findings_, corrected, strict=True)
+        judged(replace(one, p_holm=float(p))) for one, p in zip(verdicts, corrected, strict=True)
     ]
 
 

@@ -90,12 +90,12 @@ def minority_effect(store: Store, ours: Cell, against: Cell) -> Effect:
     if len(names) < FEWEST:
         return Effect(told=f"{len(names)} categories: too few for a rank correlation")
     n_gold = np.array([float(frequency.get(name, 0)) for name in names])
-    gains, counts_ = _category_gains(ours, against)
+    gains, sizes = _category_gains(ours, against)
     draws = np.array([_spearman(row, n_gold) for row in gains])
     n_clusters = ours.predictions["patient_id"].nunique()
     low, high = bounds(draws[:, None], n_clusters, 0.95)
     return Effect(
-        _spearman(counts_, n_gold),
+        _spearman(sizes, n_gold),
         float(low[0]),
         float(high[0]),
         _two_sided(draws),

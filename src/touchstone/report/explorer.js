@@ -47,17 +47,17 @@
   }
   // a list that grows by pages: ten thousand sentences are never in the page at once
   function list(box, items, title, draw) {
-    const items_ = make("ul");
+    const ul = make("ul");
     const more = make("button", "", { type: "button", class: "more" });
     let shown = 0;
     const grow = () => {
-      items.slice(shown, shown + PAGE).forEach((item) => items_.append(draw(item)));
+      items.slice(shown, shown + PAGE).forEach((item) => ul.append(draw(item)));
       shown = Math.min(items.length, shown + PAGE);
       more.textContent = "Show more (" + count(items.length - shown) + " left)";
       more.hidden = shown >= items.length;
     };
     more.addEventListener("click", grow);
-    box.replaceChildren(...(title ? [make("h4", title)] : []), items_, more);
+    box.replaceChildren(...(title ? [make("h4", title)] : []), ul, more);
     grow();
   }
   const test = () => data.tests[Number(el("x-test").value) || 0];

@@ -392,10 +392,10 @@ def _log(store: Any, run_id: str, review: Any, judgements: Any, tables: dict) ->
     from touchstone import tracking
     from touchstone.review.judgements import corrections
 
-    rows_ = judgements.drop(columns="comment") if review.restricted else judgements
+    shown = judgements.drop(columns="comment") if review.restricted else judgements
     for column in ("labels", "spans"):
-        rows_ = rows_.assign(**{column: [json.dumps(value) for value in rows_[column]]})
-    tracking.log_text(store, run_id, rows_.to_csv(index=False), "review/judgements.csv")
+        shown = shown.assign(**{column: [json.dumps(value) for value in shown[column]]})
+    tracking.log_text(store, run_id, shown.to_csv(index=False), "review/judgements.csv")
     if not review.restricted:
         rows = corrections(judgements, review).to_dict("records")
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

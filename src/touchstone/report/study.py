@@ -78,8 +78,8 @@ def study_of(grid: Grid, *, with_figures: bool = True, encoder: str = "tfidf") -
     if curves.curves(grid):
         worths = curves.worths(grid)
         tables += [curves.curve_table(grid, scores), curves.equivalent_table(grid, scores, worths)]
-    if controls_ := controls.control_table(grid):
-        tables.append(controls_)
+    if comparison := controls.control_table(grid):
+        tables.append(comparison)
     if claims := claims_about(grid.study):
         tables.append(claims_table(grid, findings(grid, claims, scores)))
     if elsewhere := site_table(grid, scores):
@@ -203,8 +203,8 @@ def write(study: Study, folder: Path, formats: Sequence[str]) -> list[Path]:
     kinds = {kind: None for writer in chosen.values() for kind in figures_of(writer) or ()}
     for one in study.figures if kinds else ():
         out += figures.save(one.figure, folder / "figures", f"{name}_{one.name}", list(kinds))
-    for format_, writer in chosen.items():
-        with plugins.blaming("format", format_):
+    for kind, writer in chosen.items():
+        with plugins.blaming("format", kind):
             out += writer(study, folder)
     return out
 

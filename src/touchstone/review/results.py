@@ -237,7 +237,7 @@ def _questions(judgements: pd.DataFrame, review: Review) -> pd.DataFrame:
 def _agreement(judgements: pd.DataFrame, review: Review) -> pd.DataFrame:
     """Agreement of the experts by category; of entities, whether a sentence mentions the type."""
     items = sorted(judgements["item"].unique())
-    labels_ = {}
+    answers = {}
     for expert, group in judgements.groupby("expert", sort=True):
         labels = {
             row.item: sorted({span["type"] for span in row.spans})
@@ -245,8 +245,8 @@ def _agreement(judgements: pd.DataFrame, review: Review) -> pd.DataFrame:
             else list(row.labels)
             for row in group.itertuples(index=False)
         }
-        labels_[str(expert)] = [labels.get(item) for item in items]
-    return agreement(labels_, list(review.categories))
+        answers[str(expert)] = [labels.get(item) for item in items]
+    return agreement(answers, list(review.categories))
 
 
 def _experts(judgements: pd.DataFrame, review: Review, precedence: Sequence[str]) -> pd.DataFrame:

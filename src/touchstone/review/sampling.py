@@ -230,8 +230,8 @@ def allocate(sizes: Mapping[str, int], n: int, least: int) -> dict[str, int]:
     drawn = {name: min(least, size) for name, size in sizes.items()}
     remaining = min(n, sum(sizes.values())) - sum(drawn.values())
     for _ in range(remaining):
-        open_ = [name for name, size in sizes.items() if drawn[name] < size]
-        best = max(open_, key=lambda name: (sizes[name] ** 0.5 / (drawn[name] + 0.5), name))
+        rest = [name for name, size in sizes.items() if drawn[name] < size]
+        best = max(rest, key=lambda name: (sizes[name] ** 0.5 / (drawn[name] + 0.5), name))
         drawn[best] += 1
     return drawn
 

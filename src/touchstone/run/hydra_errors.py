@@ -61,9 +61,9 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:
     if (
         isinstance(chain[0], OSError)
         and isinstance(chain[0].filename, str)
-        and (text_ := _explain_unwritable(chain[0], arguments))
+        and (message := _explain_unwritable(chain[0], arguments))
     ):
-        return text_
+        return message
     for link in chain:
         if (
             mark := getattr(link, "problem_mark", None)
@@ -73,9 +73,9 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> str:
                 f"({getattr(link, 'problem', None) or 'cannot be read'})"
             )
     for link in chain:
-        text_ = _explain_hydra(link, chain, arguments)
-        if text_:
-            return text_
+        message = _explain_hydra(link, chain, arguments)
+        if message:
+            return message
     first = (str(chain[0]).strip().splitlines() or ["no message"])[0]
     return f"{type(chain[0]).__name__}: {first} (debug=true shows the traceback)"
 

@@ -324,13 +324,13 @@ def registered(
         if latest is not None and latest.tags.get("touchstone.digest") == tags["touchstone.digest"]:
             return latest, False
         # Jinja blocks stay as they are: MLflow only knows {{ variables }}, the rest is text to it
-        version_ = store.client.register_prompt(
+        entry = store.client.register_prompt(
             name, template, commit_message=message, tags=dict(tags)
         )
         # the wording of the version that the YAML states, e.g. `wording-1`, whatever came after
         alias = f"wording-{tags['touchstone.version']}"
-        store.client.set_prompt_alias(name, alias, version_.version)
-        return version_, True
+        store.client.set_prompt_alias(name, alias, entry.version)
+        return entry, True
 
 
 def _messages(generated: tuple[Generated, ...], with_text: bool) -> str:

@@ -42,17 +42,17 @@ def place(
     sweep."""
     from touchstone import tracking
 
-    folder_ = Path(config.hydra.sweep.dir)
+    own = Path(config.hydra.sweep.dir)
     if any(override.startswith(DIR_OVERRIDE) for override in config.hydra.overrides.hydra):
-        lock = _claimed(folder_)
-        return folder_, lock, _continued(store, folder_, key, resuming)
+        lock = _claimed(own)
+        return own, lock, _continued(store, own, key, resuming)
     for run in tracking.unfinished_sweeps(store, key):
         folder = Path(run.data.tags.get(tracking.FOLDER, ""))
         if not folder.is_dir():
             if (
                 run.data.tags.get(tracking.HOST) == socket.gethostname()
             ):  # the folder was removed, so nothing runs in it
-                return (*_new_folder(config, folder_), run.info.run_id)
+                return (*_new_folder(config, own), run.info.run_id)
             continue  # of another machine, which may well be at it
         claimed = claims.claim(folder / LOCK_FILE)
         if claimed is not None:
@@ -62,7 +62,7 @@ def place(
             f"the same command is running as sweep {run.info.run_id}; this one is a sweep of its "
             "own"
         )
-    return (*_new_folder(config, folder_), None)
+    return (*_new_folder(config, own), None)
 
 
 def place_with_store(

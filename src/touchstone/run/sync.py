@@ -139,7 +139,7 @@ def _copy_experiment(stores: Copying) -> None:
         children = cells.pop(parent.info.run_id, [])
         if children:
             _copy_sweep(stores, parent, children)
-    for run in (run for runs_ in cells.values() for run in runs_):
+    for run in (run for twins in cells.values() for run in twins):
         copy_run(stores, run, copies_of(stores, run.info.run_id))
 
 
@@ -225,7 +225,7 @@ def copy_run(stores: Copying, run: Run, copies: Iterable[Run]) -> None:
 
 
 def _created(stores: Copying, run: Run) -> str:
-    run_ = stores.target.client.create_run(
+    twin = stores.target.client.create_run(
         stores.target.experiment_id,
         start_time=run.info.start_time,
         run_name=run.info.run_name,
@@ -234,8 +234,8 @@ def _created(stores: Copying, run: Run) -> str:
     params = [Param(key, value) for key, value in run.data.params.items()]
     for start in range(0, len(params), PARAMS_AT_ONCE):
         part = params[start : start + PARAMS_AT_ONCE]
-        stores.target.client.log_batch(run_.info.run_id, params=part)
-    return run_.info.run_id
+        stores.target.client.log_batch(twin.info.run_id, params=part)
+    return twin.info.run_id
 
 
 def _tags(stores: Copying, run: Run) -> dict[str, str]:
@@ -313,7 +313,7 @@ def _copy_model(stores: Copying, run: Run, new_id: str, output: LoggedModelOutpu
     if not folder.exists():
         raise UserError(f"run {run.info.run_id}: its model is not at {folder}; copy it there")
     client = stores.target.client
-    model_ = client.create_logged_model(
+    entry = client.create_logged_model(
         stores.target.experiment_id,
         name=model.name,
         source_run_id=new_id,
@@ -324,18 +324,18 @@ def _copy_model(stores: Copying, run: Run, new_id: str, output: LoggedModelOutpu
     with TemporaryDirectory() as temporary:
         shutil.copytree(folder, temporary, dirs_exist_ok=True)
         about = Path(temporary) / "MLmodel"
-        text = about.read_text(encoding="utf-8").replace(model.model_id, model_.model_id)
+        text = about.read_text(encoding="utf-8").replace(model.model_id, entry.model_id)
         about.write_text(text.replace(run.info.run_id, new_id), encoding="utf-8")
-        client.log_model_artifacts(model_.model_id, temporary)
-    stores.ids[model.model_id.removeprefix(MODEL)] = model_.model_id.removeprefix(MODEL)
-    client.finalize_logged_model(model_.model_id, "READY")
+        client.log_model_artifacts(entry.model_id, temporary)
+    stores.ids[model.model_id.removeprefix(MODEL)] = entry.model_id.removeprefix(MODEL)
+    client.finalize_logged_model(entry.model_id, "READY")
     metrics = [
         Metric(
             one.key,
             one.value,
             one.timestamp,
             one.step,
-            model_id=model_.model_id,
+            model_id=entry.model_id,
             dataset_name=one.dataset_name,
             dataset_digest=one.dataset_digest,
         )
@@ -343,7 +343,7 @@ def _copy_model(stores: Copying, run: Run, new_id: str, output: LoggedModelOutpu
     ]
     for start in range(0, len(metrics), METRICS_AT_ONCE):
         client.log_batch(new_id, metrics=metrics[start : start + METRICS_AT_ONCE])
-    client.log_outputs(new_id, [LoggedModelOutput(model_.model_id, output.step)])
+    client.log_outputs(new_id, [LoggedModelOutput(entry.model_id, output.step)])
 
 
 def _prompt(stores: Copying, name: str, version: str) -> dict[str, str]:

@@ -84,10 +84,10 @@ def spans(exchange: Exchange, run_id: str, prompts: Sequence[Mapping[str, str]])
             SpanAttributeKey.TRACE_TAG_PREFIX + name: value for name, value in tags.items()
         },
     )
-    spans_ = [root]
+    rows = [root]
     for number, (one, when) in enumerate(zip(exchange.attempts, times, strict=True), 1):
         again = " again" if number > 1 else ""
-        spans_.append(
+        rows.append(
             _span(
                 trace,
                 f"ask{again}",
@@ -101,7 +101,7 @@ def spans(exchange: Exchange, run_id: str, prompts: Sequence[Mapping[str, str]])
             )
         )
         if one.answer is not None:
-            spans_.append(
+            rows.append(
                 _span(
                     trace,
                     f"read{again}",
@@ -113,7 +113,7 @@ def spans(exchange: Exchange, run_id: str, prompts: Sequence[Mapping[str, str]])
                     error=one.reason,
                 )
             )
-    return spans_
+    return rows
 
 
 def _trace_id(run_id: str, exchange: Exchange) -> str:

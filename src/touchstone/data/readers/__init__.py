@@ -132,10 +132,10 @@ def _of_public(iter_notes: Callable[..., Iterator[Note]]) -> Callable[..., Itera
     """Return a reader of notes whose messages may show what a public file holds."""
 
     def notes(path: Path, pool: PoolFiles, seed: int) -> Iterator[Note]:
-        notes_ = iter_notes(path, pool, seed)
+        records = iter_notes(path, pool, seed)
         while True:
             with of_public(True):
-                note = next(notes_, None)
+                note = next(records, None)
             if note is None:
                 return
             yield note

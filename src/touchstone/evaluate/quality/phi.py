@@ -78,15 +78,13 @@ def identifiers(text: str) -> list[Identifier]:
     >>> identifiers("Seen 3/14/2021 by Dr. Example.")
     [Identifier(kind='date', start=5, end=14), Identifier(kind='titled_name', start=18, end=29)]
     """
-    identifiers_ = [
-        Identifier("placeholder", *match.span()) for match in PLACEHOLDER.finditer(text)
-    ]
+    matches = [Identifier("placeholder", *match.span()) for match in PLACEHOLDER.finditer(text)]
     for kind, pattern in PATTERNS.items():
         for match in pattern.finditer(text):
             start, end = match.span()
-            if all(end <= other.start or other.end <= start for other in identifiers_):
-                identifiers_.append(Identifier(kind, start, end))
-    return sorted(identifiers_, key=lambda item: item.start)
+            if all(end <= other.start or other.end <= start for other in matches):
+                matches.append(Identifier(kind, start, end))
+    return sorted(matches, key=lambda item: item.start)
 
 
 def scan(texts: Iterable[str]) -> pd.DataFrame:

@@ -328,8 +328,8 @@ def _truth(
         return
     assert truth is not None  # something is known
     true = indicators([truth[frame["example_id"].iloc[i]] for i in known], categories)
-    labels_ = indicators([sorted(labels[i]) for i in known], categories)
-    table = score_table(from_indicators(true, labels_, ["all"] * len(known), categories))
+    matrix = indicators([sorted(labels[i]) for i in known], categories)
+    table = score_table(from_indicators(true, matrix, ["all"] * len(known), categories))
     yield ALL, "true_n", float(len(known)), ""
     for row in table[table["scope"].isin(["micro", "category"])].itertuples(index=False):
         scope, measure = (
@@ -391,7 +391,7 @@ def _diversity(
         ("self_bleu", self_bleu),
     )
     for scope in scopes["gold"]:
-        sizes = {source: int(masks_[scope].sum()) for source, masks_ in scopes.items()}
+        sizes = {source: int(by_scope[scope].sum()) for source, by_scope in scopes.items()}
         size = min([SAMPLE, *(n for n in sizes.values() if n >= MIN_SENTENCES)])
         for source, frame in frames.items():
             if sizes[source] < MIN_SENTENCES:

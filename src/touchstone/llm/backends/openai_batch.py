@@ -122,10 +122,10 @@ class _Run:
     def _open(self) -> list[Batch]:
         """Return the open batches, after finding or forgetting those whose submission was
         interrupted."""
-        batches_ = batches.running(self.store, self.llm.endpoint, self.llm.model)
-        lost = [batch for batch in batches_ if batch.batch_id is None and not batch.alive]
+        jobs = batches.running(self.store, self.llm.endpoint, self.llm.model)
+        lost = [batch for batch in jobs if batch.batch_id is None and not batch.alive]
         if not lost:
-            return batches_
+            return jobs
         there = {
             (batch.metadata or {}).get(_TOKEN): batch.id
             for batch in self.client.batches.list(limit=100)

@@ -46,8 +46,8 @@ def category_table(grid: Grid, scores: pd.DataFrame, task: str) -> Table:
                 for cell in members
             }
             title = names[category].name if category in names.ids else category
-            labels_ = (name, title) if len(settings) > 1 else (title,)
-            rows.append(best_in_row(Row(labels_, entries, name)))
+            heads = (name, title) if len(settings) > 1 else (title,)
+            rows.append(best_in_row(Row(heads, entries, name)))
     notes = [
         "n test: test sentences counted for the category, "
         + (

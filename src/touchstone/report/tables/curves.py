@@ -109,15 +109,15 @@ def _named_apart(curves: list[Curve]) -> list[Curve]:
 def curve_table(grid: Grid, scores: pd.DataFrame) -> Table:
     """Return the main score over gold size: one row a size, one column a mixture, each tested
     against gold of the same size."""
-    curves_ = curves(grid)
-    labels = list(dict.fromkeys(label for curve in curves_ for label in curve.mixtures))
+    series = curves(grid)
+    labels = list(dict.fromkeys(label for curve in series for label in curve.mixtures))
     columns = (
         Column("n_gold", "gold sentences"),
         Column("gold", "gold", "", "interval"),
         *(Column(m, m, "", "interval") for m in labels),
     )
     rows = []
-    for curve in curves_:
+    for curve in series:
         score = main_score(curve.kind)
         for n, cell in curve.gold.items():
             entries = {"n_gold": count(n, cell.run_id), "gold": entry_of(scores, cell, score)}
@@ -132,7 +132,7 @@ def curve_table(grid: Grid, scores: pd.DataFrame) -> Table:
                 rows.append(
                     Row((curve.name, "none"), {label: entry_of(scores, without, score)}, curve.name)
                 )
-    titles = {curve.kind: main_score(curve.kind).title for curve in curves_}
+    titles = {curve.kind: main_score(curve.kind).title for curve in series}
     text = f"{', '.join(dict.fromkeys(titles.values()))} on the test set. {caption(grid)}"
     heads = ("Curve", "Gold allowed")
     return Table(

@@ -215,9 +215,9 @@ def quality_table(grid: Grid, table: pd.DataFrame) -> Table:
                     notes.append(f"{TITLES[measure]}: {meaning}")
     unsaid = whole[whole["value"].isna() & (whole["note"] != "")]
     notes += [
-        f"{', '.join(dict.fromkeys(rows_['name']))}, "
-        f"{', '.join(TITLES.get(m, m) for m in dict.fromkeys(rows_['measure']))}: {note}"
-        for note, rows_ in unsaid.groupby("note", sort=False)
+        f"{', '.join(dict.fromkeys(records['name']))}, "
+        f"{', '.join(TITLES.get(m, m) for m in dict.fromkeys(records['measure']))}: {note}"
+        for note, records in unsaid.groupby("note", sort=False)
     ]
     text = (
         "Generated data against the training gold, all categories together; the column gold is "
@@ -251,10 +251,10 @@ def quality_by_category(grid: Grid, table: pd.DataFrame) -> Table:
     ]
     rows = []
     for category in (*known.ids, NONE):
-        rows_ = ours[(ours["category"] == category) & ours["measure"].isin(shown)].to_dict(
+        records = ours[(ours["category"] == category) & ours["measure"].isin(shown)].to_dict(
             "records"
         )
-        entries = {f"{row['name']}/{row['measure']}": _entry(row) for row in rows_}
+        entries = {f"{row['name']}/{row['measure']}": _entry(row) for row in records}
         rows.append(Row((known[category].name if category != NONE else NONE,), entries))
     text = (
         "Each source against the training gold of the same category. A dash: too few sentences "

@@ -61,12 +61,12 @@ def site_table(grid: Grid, scores: pd.DataFrame, n_resamples: int = N_RESAMPLES)
             Column(f"{name}/score", "score", name, "interval"),
             Column(f"{name}/change", "vs gold", name, "interval"),
         ]
-    tasks, rows_ = tasks_of(grid.cells), lines(grid)
-    axes = varying([line.axes for line in rows_])
+    tasks, grid_lines = tasks_of(grid.cells), lines(grid)
+    axes = varying([line.axes for line in grid_lines])
     rows = []
     for task, kind in tasks.items():
         score = main_score(kind)
-        for line in rows_:
+        for line in grid_lines:
             if (cell := line.cells.get(task)) is None:
                 continue
             entries = {"test": _plain(entry_of(scores, cell, score))}

@@ -49,19 +49,19 @@ def score_table(grid: Grid, scores: pd.DataFrame) -> Table:
     the trivial rows."""
     if len({cell.config["corpus"]["name"] for cell in grid.cells}) > 1:
         return _by_data_set(grid, scores)
-    tasks, rows_ = tasks_of(grid.cells), lines(grid)
-    axes = varying([line.axes for line in rows_])
+    tasks, grid_lines = tasks_of(grid.cells), lines(grid)
+    axes = varying([line.axes for line in grid_lines])
     columns = [Column("n_train", "n train")]
     for task, kind in tasks.items():
         cells = [cell for cell in grid.cells if cell.axes["task"] == task]
-        scores_ = shown_scores(kind, cells)
-        columns += _columns(scores_, {main_score(kind).title}, task, folded(grid.cells))
+        measures = shown_scores(kind, cells)
+        columns += _columns(measures, {main_score(kind).title}, task, folded(grid.cells))
     rows = []
-    for line in rows_:
+    for line in grid_lines:
         entries = n_train(line)
         for task in tasks:
             entries |= task_entries(grid, line, task, tasks[task], scores, f"{task}/")
-        rows.append(Row(tuple(line.axes[axis] for axis in axes), entries, _block(line, rows_)))
+        rows.append(Row(tuple(line.axes[axis] for axis in axes), entries, _block(line, grid_lines)))
     rows = best_in_columns(rows, columns)
     for system, entries in trivial_rows(grid, tasks).items():
         rows.append(Row((system, *[""] * (len(axes) - 1)), entries, "trivial", reference=True))
@@ -77,20 +77,20 @@ def task_tables(grid: Grid, scores: pd.DataFrame) -> list[Table]:
 
 
 def _of_task(grid: Grid, scores: pd.DataFrame, task: str, kind: str) -> Table:
-    rows_ = [line for line in lines(grid) if task in line.cells or task in line.failed]
-    axes = varying([line.axes for line in rows_])
+    grid_lines = [line for line in lines(grid) if task in line.cells or task in line.failed]
+    axes = varying([line.axes for line in grid_lines])
     name = f"{grid.study}_scores_{task}"
     if not kind:
         from touchstone.report.tables.entries import absent
 
         rows = [
             Row(tuple(line.axes[axis] for axis in axes), {"score": absent(grid, line.failed[task])})
-            for line in rows_
+            for line in grid_lines
         ]
         heads = tuple(HEADS[axis] for axis in axes)
         columns: list[Column] = [Column("score", "score")]
         return Table(name, task, "", heads, tuple(columns), tuple(rows))
-    cells = [line.cells[task] for line in rows_ if task in line.cells]
+    cells = [line.cells[task] for line in grid_lines if task in line.cells]
     columns = [
         Column("n_train", "n train"),
         *_columns(shown_scores(kind, cells), {main_score(kind).title}, "", folded(grid.cells)),
@@ -100,7 +100,7 @@ def _of_task(grid: Grid, scores: pd.DataFrame, task: str, kind: str) -> Table:
             tuple(line.axes[axis] for axis in axes),
             n_train(line, task) | task_entries(grid, line, task, kind, scores, ""),
         )
-        for line in rows_
+        for line in grid_lines
     ]
     rows = best_in_columns(rows, columns)
     blanks = [""] * (len(axes) - 1)
@@ -119,8 +119,8 @@ def _of_task(grid: Grid, scores: pd.DataFrame, task: str, kind: str) -> Table:
 def _by_data_set(grid: Grid, scores: pd.DataFrame) -> Table:
     """Return the score table with a block of rows for each data set, whose columns may differ, and
     the published figures below."""
-    tasks, rows_ = tasks_of(grid.cells), lines(grid)
-    axes = varying([line.axes for line in rows_])
+    tasks, grid_lines = tasks_of(grid.cells), lines(grid)
+    axes = varying([line.axes for line in grid_lines])
     by_title = {
         score.title: score for kind in tasks.values() for score in shown_scores(kind, grid.cells)
     }
@@ -138,7 +138,7 @@ def _by_data_set(grid: Grid, scores: pd.DataFrame) -> Table:
     by_task: dict[str, list[Row]] = {}
     for task in tasks:
         by_task[task] = []
-        for line in rows_:
+        for line in grid_lines:
             if task in line.cells or task in line.failed:
                 entries = n_train(line, task)
                 entries |= task_entries(grid, line, task, tasks[task], scores, "")
